@@ -1,0 +1,62 @@
+# Each target sets up what it needs; run any of them again without harm.
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+export PYTHONDONTWRITEBYTECODE ?= 1
+export DO_NOT_TRACK ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-reset dev test test-long check format bench lock system-packages
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Perennial needs Python 3.11 ($(PYTHON) was not found); name another with PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "set-up 1/3: virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "set-up 2/3: locked dependencies (some minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input -r requirements.lock
+	@echo "set-up 3/3: the project itself, editable"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+setup: $(READY) ## virtual environment with the locked dependencies
+
+demo: $(READY) ## from raw sales to a gated champion; DATA=file.parquet for your own, SOURCE=name where it cannot be told
+	@$(BIN)/perennial demo $(if $(DATA),--data "$(DATA)") $(if $(SOURCE),--source "$(SOURCE)") $(if $(STATE),--state "$(STATE)")
+
+demo-reset: $(READY) ## forget the demo's state (same DATA, SOURCE as for demo)
+	@$(BIN)/perennial demo-reset $(if $(DATA),--data "$(DATA)") $(if $(SOURCE),--source "$(SOURCE)") $(if $(STATE),--state "$(STATE)")
+
+dev: $(READY) ## the Dagster UI on the state of the last demo (PORT=3000)
+	@$(BIN)/perennial dev --port $(or $(PORT),3000) $(if $(STATE),--state "$(STATE)")
+
+test: $(READY) ## the fast tests, at most ten minutes on 2 cores
+	@$(BIN)/python -m pytest -q
+
+test-long: $(READY) system-packages ## kills, races, a real daemon, real servers
+	@$(BIN)/python -m pytest -q -m long
+
+check: $(READY) ## ruff, types, layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright
+	@$(BIN)/python -m pytest -q tests/test_layers.py
+
+format: $(READY) ## rewrite in the project's format
+	@$(BIN)/ruff check --fix-only --quiet . && $(BIN)/ruff format .
+
+bench: $(READY) ## every benchmark, each beside its peer
+	@for b in benchmarks/bench_*.py; do $(BIN)/python $$b || exit 1; done
+
+system-packages: # servers that the long tests start on loopback; a test that misses one fails and names it
+	@if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then \
+	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	    echo "set-up: postgresql (for the tests of the ledger)"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; \
+	  else echo "note: install postgresql, the ledger's long tests start it"; fi; fi
+
+lock: ## requirements.lock from pyproject.toml
+	@$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -o requirements.lock pyproject.toml
+	@sed -i -E 's/^torch==([0-9.]+)\+.*/torch==\1/' requirements.lock
