@@ -1,8 +1,8 @@
 """The features of demand: their views, types, meaning and what they read. Light: imports nothing but dataclasses.
 
-Windows are in days and end with the period of the row, so they mean the same for daily and weekly sources; the mean of a
-window is per open period. "Open" is a period in which the source as a whole sold something. A period in which a series had
-nothing to sell (stock 0, units 0) is unknown demand: no window counts it.
+Windows are in days and end with the period of the row, so they mean the same for daily and weekly sources; the mean of
+a window is per open period. "Open" is a period in which the source as a whole sold something. A period in which a
+series had nothing to sell (stock 0, units 0) is unknown demand: no window counts it.
 """
 
 from dataclasses import dataclass
@@ -31,8 +31,6 @@ DEMAND_HISTORY: Final = (
     _f("level", "scale of the series, units per period, > 0: blend of the means over 28, 91 and 364 days"),
     _f("last_units", "units of the period that has just ended"),
     *(_f(f"mean_{d}", f"mean units per period, last {d} days") for d in (7, 14, 28, 56, 91, 182, 364)),
-    _f("ewm_14", "mean units per period, exponentially weighted, half-life 14 open periods"),
-    _f("ewm_56", "mean units per period, exponentially weighted, half-life 56 open periods"),
     *(_f(f"std_{d}", f"standard deviation of units per period, last {d} days") for d in (28, 91, 364)),
     *(_f(f"zero_share_{d}", f"share of periods without a sale, last {d} days") for d in (28, 91, 364)),
     *(_f(f"max_{d}", f"largest units of a period, last {d} days") for d in (28, 91, 364)),
@@ -149,8 +147,6 @@ LINEAGE: Final[dict[str, tuple[str, ...]]] = {name: feature.reads for name, feat
 IN_UNITS: Final = tuple(
     name
     for name in ALL
-    if name.startswith(
-        ("last_units", "mean_", "ewm_", "std_", "max_", "q", "sale_size", "weekday_mean", "promoted_mean")
-    )
+    if name.startswith(("last_units", "mean_", "std_", "max_", "q", "sale_size", "weekday_mean", "promoted_mean"))
     or name in ("year_ago_mean_28", "regular_mean_56", "regular_mean_364", "season_mean_7", "season_mean_29")
 )
