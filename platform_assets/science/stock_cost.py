@@ -1,0 +1,75 @@
+"""What a forecast costs as a stock decision: the newsvendor's level, and the cost of overstock and of stock-outs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from platform_assets.errors import ConfigurationError
+from platform_assets.science import metrics
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class UnitCosts:
+    """What one unit too many and one unit too few cost, as a share of the unit's price (of 1 where there is no price).
+
+    The defaults: a unit left over for a period costs 5% of its price (capital, space, markdown), a unit that could
+    not be sold 30% (its margin).
+    """
+
+    overstock: float = 0.05
+    stockout: float = 0.30
+
+    def __post_init__(self) -> None:
+        for name in ("overstock", "stockout"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+                raise ConfigurationError(
+                    f"unit costs: `{name}` is {value!r}, expected a number above 0",
+                    hint="costs are shares of the price, such as overstock: 0.05 and stockout: 0.30",
+                )
+
+    @property
+    def critical_ratio(self) -> float:
+        """Share of periods in which the cheapest stock level suffices: stockout / (stockout + overstock)."""
+        return critical_ratio(self.overstock, self.stockout)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, object] | None) -> "UnitCosts":
+        """Costs from a defs.yaml; raises ConfigurationError naming unknown keys."""
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(mapping or {}) - set(known))
+        if unknown:
+            raise ConfigurationError(f"unit costs: unknown keys {unknown}", hint=f"known keys: {known}")
+        return cls(**dict(mapping or {}))  # pyright: ignore[reportArgumentType]  (checked in __post_init__)
+
+
+def critical_ratio(overstock_cost: float, stockout_cost: float) -> float:
+    """Level of the quantile that costs least on average.
+
+    Source: Arrow, Harris and Marschak (1951), Optimal Inventory Policy, Econometrica 19 (the newsvendor).
+    """
+    return stockout_cost / (stockout_cost + overstock_cost)
+
+
+def stock_level(
+    predictions: pl.DataFrame, levels: Sequence[float], overstock_cost: float, stockout_cost: float
+) -> pl.Series:
+    """Units to have in stock for each row's period, Float64: the quantile at the critical ratio.
+
+    `predictions` holds the quantile columns in the order of `levels`; between two levels the quantile is linear,
+    beyond the outermost it is constant. Fractions are kept: what is sold by weight needs them, and who orders whole
+    units rounds up.
+    """
+    costs = UnitCosts(overstock_cost, stockout_cost)
+    return pl.Series("stock_level", metrics.quantile_at(metrics.matrix(predictions), levels, costs.critical_ratio))
+
+
+def period_costs(label: Array, quantiles: Array, levels: Sequence[float], costs: UnitCosts) -> tuple[Array, Array]:
+    """Cost of overstock and of stock-outs of each row at the level of `stock_level`, in prices: (n,) each."""
+    stock = metrics.quantile_at(quantiles, levels, costs.critical_ratio)
+    return costs.overstock * np.maximum(stock - label, 0.0), costs.stockout * np.maximum(label - stock, 0.0)
