@@ -86,9 +86,7 @@ class Resampler:
         return Interval(float(estimate), float(low), float(high))
 
     def ratio(self, above: Array, below: Array) -> Interval:
-        """sum(above) / sum(below) of (rows,) values: a mean where `below` is 1, a weighted mean where it is the
-        weight.
-        """
+        """sum(above) / sum(below) of (rows,) values: a mean where `below` is 1, a weighted mean where it is weight."""
         point, drawn = self.totals(np.column_stack([above, below]))
         estimate = float(point[0] / point[1]) if point[1] else float("nan")
         return self.interval(estimate, _divide(drawn[:, 0], drawn[:, 1]))

@@ -5,7 +5,7 @@ A task is all that the lifecycle asks about a target, so a new kind of target is
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import polars as pl
@@ -116,9 +116,7 @@ class QuantileTask:
         return pl.Series("loss", metrics.pinball(*self._arrays(label, predictions), self.levels))
 
     def row_figures(self, label: Array, predictions: Array, costs: UnitCosts) -> dict[str, Array]:
-        """Pinball, absolute error of the median, squared error of the implied mean, and both costs in units of the
-        price.
-        """
+        """Pinball, absolute error of the median, squared error of the implied mean, and costs in prices."""
         overstock, stockout = period_costs(label, predictions, self.levels, costs)
         median = metrics.quantile_at(predictions, self.levels, 0.5)
         return {
@@ -200,9 +198,7 @@ class ProbabilityTask:
         weight: pl.Series | None = None,
         costs: UnitCosts | None = None,
     ) -> dict[str, float]:
-        """Log loss, Brier score, AUC, expected calibration error and both rates; with a weight also
-        `log_loss_weighted`.
-        """
+        """Log loss, Brier score, AUC, calibration error and both rates; with a weight also `log_loss_weighted`."""
         truth, probability = self._arrays(label, predictions)
         figures = self.row_figures(truth, probability[:, None], costs or UnitCosts())
         found = {name: metrics.weighted_mean(values) for name, values in figures.items()}
@@ -244,7 +240,7 @@ def _checked_shape(task: str, outputs: tuple[str, ...], predictions: pl.DataFram
     return values
 
 
-def _refuse_rows(task: str, what: str, bad: NDArray[np.bool_], values: Array, hint: str) -> None:
+def _refuse_rows(task: str, what: str, bad: Any, values: Array, hint: str) -> None:
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         shown = [float(value) for value in values[first]]
