@@ -82,7 +82,8 @@ def negative_binomial(uniform: Floats, mean: Floats, size: Floats) -> NDArray[np
         done = (total >= wanted) | ((total == before) & (chance < 1e-17))
         drawn[cell[done]] = count
         left = ~done
-        cell, total, chance, odds, k, wanted = (a[left] for a in (cell, total, chance, odds, k, wanted))
+        cell = cell[left]
+        total, chance, odds, k, wanted = (array[left] for array in (total, chance, odds, k, wanted))
     return drawn.reshape(np.shape(uniform))
 
 

@@ -1,9 +1,9 @@
 """What the chain announces beforehand: list prices and promotions of days to come.
 
-Each Monday the chain announces the week that begins 35 days later: list price and promotion of every SKU and day. Every day is thus
-known 35 to 41 days ahead. Nobody announces a scenario: a plan carries the price level of the day of its announcement, and on the day
-on which a scenario changes that level all outstanding plans, for that day and after, are announced anew. A realised price differs
-from the last plan before a day only on account of such a surprise.
+Each Monday the chain announces the week that begins 35 days later: list price and promotion of every SKU and day on
+which the SKU will be sold. Every day is thus known 35 to 41 days ahead. Nobody announces a scenario: a plan carries the
+price level of the day of its announcement, and on the day on which a scenario changes that level all outstanding plans,
+for that day and after, are announced anew. Only by such a surprise does a realised price differ from its last plan.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ PLAN_HORIZON_DAYS: Final = PLAN_LEAD_DAYS + 6  # a day that any Monday of the wo
 def store_plans(
     config: SimulatorConfig, goods: Assortment, changes: Effects, store: str, skus: list[str]
 ) -> pl.DataFrame:
-    """Plans of one store, of all that was announced before the world's end and is for a day of the world or after."""
+    """All that was announced to one store before the world's end, for days of the world and after it."""
     days = config.days + PLAN_HORIZON_DAYS
     target = np.arange(days)
     announced = week_of_day(config, days) * 7 - config.starts_on.weekday() - PLAN_LEAD_DAYS

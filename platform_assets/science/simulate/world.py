@@ -24,10 +24,13 @@ SPLIT_LINES = 0.06  # lines beyond one per ticket, per ticket
 class World:
     """A simulated retailer: what it exports, and what only the simulator knows.
 
-    lines: one row per store, SKU and local day of the SKU's life: store, sku, sold_on, units, price (EUR, charged; the shelf's where
-        nothing was sold), is_promoted, stock (on hand in the morning, 0 when out of stock), lines, tickets.
-    plans: one row per store, SKU, target day and announcement: store, sku, target_on, announced_on, planned_price, is_planned_promotion.
-    truth: one row per store, SKU and day of life: lam (mean demand), size (negative binomial), demand (uncensored), is_out_of_stock.
+    lines: one row per store, SKU and local day of the SKU's life, sold or not: store, sku, sold_on, units, price (EUR as
+        charged; the shelf's where nothing was sold), is_promoted, stock (on hand in the morning, 0 when out of stock),
+        lines, tickets.
+    plans: one row per store, SKU, target day and announcement: store, sku, target_on, announced_on, planned_price,
+        is_planned_promotion.
+    truth: one row per store, SKU and day of life: store, sku, sold_on, lam (mean demand), size (of the negative
+        binomial), demand (uncensored), is_out_of_stock.
     """
 
     config: SimulatorConfig
