@@ -53,3 +53,8 @@ def model_key(model: str, stage: str) -> list[str]:
 def table_name(key: list[str]) -> str:
     """Table that an asset key is stored in; slashes are folders."""
     return "/".join(key)
+
+
+def retraining_job(model: str) -> str:
+    """Name of the job that retrains a model."""
+    return f"retrain_{model}"

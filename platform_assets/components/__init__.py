@@ -1,0 +1,5 @@
+"""The Dagster components that a user instantiates."""
+
+from platform_assets.components.trained_model import TrainedModel
+
+__all__ = ["TrainedModel"]

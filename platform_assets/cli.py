@@ -1,0 +1,147 @@
+"""`perennial`: the demo, and questions to a state directory."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from platform_assets.errors import PerennialError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+State = Annotated[Path | None, typer.Option("--state", help="State directory; the last demo's where left out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Data = Annotated[Path | None, typer.Option("--data", help="Parquet or CSV file of sales lines; simulated where left out.")]
+Source = Annotated[str | None, typer.Option("--source", help="Folder of defs/data; told from the file's schema where left out.")]
+
+
+@app.callback()
+def perennial() -> None:
+    """Keeps models current: from raw sales to a gated champion, and why."""
+
+
+def _print(answer: Any, text: str, as_json: bool) -> None:
+    print(json.dumps(answer, indent=2, default=str) if as_json else text)
+
+
+@app.command()
+def demo(data: Data = None, source: Source = None, state: State = None, as_json: AsJson = False) -> None:
+    """Run everything from raw lines to champions; a second run on the same data and code trains nothing."""
+    from platform_assets import demo as main_job
+    from platform_assets.answers import final_screen
+    from platform_assets.locate import choose
+
+    settings = choose(data=data, source=source, state=state)
+    main_job.prepare_home(settings)
+    outcome = main_job.run(settings, lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True))
+    answer, text = final_screen(settings, outcome)
+    _print(answer, text, as_json)
+
+
+@app.command("demo-reset")
+def demo_reset(data: Data = None, source: Source = None, state: State = None) -> None:
+    """Delete the state directory of a demo."""
+    from platform_assets.locate import choose
+
+    settings = choose(data=data, source=source, state=state)
+    if not (settings.state / "source.json").exists():
+        print(f"{settings.state}: nothing to forget")
+        return
+    shutil.rmtree(settings.state)
+    print(f"{settings.state}: deleted")
+
+
+@app.command()
+def dev(port: Annotated[int, typer.Option(help="Port on loopback.")] = 3000, state: State = None) -> None:
+    """Open the Dagster UI and daemon on a state directory."""
+    from platform_assets import demo as main_job
+    from platform_assets.definitions import PROJECT
+    from platform_assets.locate import current
+
+    settings = current(state)
+    home = main_job.prepare_home(settings)
+    print(f"Dagster on http://127.0.0.1:{port} for {settings.state} (stop with Ctrl-C)", flush=True)
+    environment = [f"{name}={value}" for name, value in {**settings.environment(), "DAGSTER_HOME": str(home)}.items()]
+    dagster = Path(sys.executable).with_name("dagster")
+    raise typer.Exit(
+        subprocess.call(
+            ["env", *environment, str(dagster), "dev", "-w", "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)], cwd=PROJECT
+        )
+    )
+
+
+@app.command()
+def why(model: str, state: State = None, as_json: AsJson = False) -> None:
+    """Say which version of MODEL is champion, since when, from which data, and why."""
+    from platform_assets.answers import why_champion
+    from platform_assets.locate import current
+
+    _print(*why_champion(current(state), model), as_json)
+
+
+@app.command()
+def rollback(
+    model: str,
+    reason: Annotated[str, typer.Option(help="Recorded in the ledger.")] = "rolled back by hand",
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the previous champion of MODEL back."""
+    from platform_assets.answers import roll_back
+    from platform_assets.locate import current
+
+    _print(*roll_back(current(state), model, reason), as_json)
+
+
+@app.command()
+def predict(
+    model: str,
+    series: Annotated[list[str] | None, typer.Option(help="Series to print; all where left out. Repeatable.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the champion's last forecast with the stock level that the stated costs imply."""
+    from platform_assets.answers import predictions_of
+    from platform_assets.locate import current
+
+    frame, text = predictions_of(current(state), model, series or [])
+    if csv:
+        print(frame.write_csv(), end="")
+    else:
+        _print({"model": model, "predictions": frame.to_dicts()}, text, as_json)
+
+
+@app.command()
+def reproduce(model: str, version: Annotated[str | None, typer.Option(help="The champion's where left out.")] = None, state: State = None, as_json: AsJson = False) -> None:
+    """Train a version of MODEL again from its manifest and compare hashes; also written MODEL@VERSION."""
+    from platform_assets.locate import current
+    from platform_assets.reproduction import reproduce_version
+
+    model, _, named = model.partition("@")
+    answer, text = reproduce_version(current(state), model, version or named or None, lambda line: print(line, file=sys.stderr, flush=True))
+    _print(answer, text, as_json)
+    if answer["verdict"] != "equal":
+        raise typer.Exit(1)
+
+
+@app.command()
+def impact(column: Annotated[str, typer.Argument(help="TABLE.COLUMN, such as sales.price")], state: State = None, as_json: AsJson = False) -> None:
+    """Print what depends on a column, through features and models."""
+    from platform_assets.answers import impact_of
+    from platform_assets.locate import current
+
+    _print(*impact_of(current(state), column), as_json)
+
+
+def main() -> None:
+    """Entry point: an error made on purpose is a message, not a traceback."""
+    try:
+        app()
+    except PerennialError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,35 @@
+"""Column lineage of a model's assets, known before anything has run."""
+
+import dagster as dg
+
+from platform_assets import names
+from platform_assets.components.trained_model import ModelSpec
+from platform_assets.science.demand import columns
+
+
+def _deps(pairs: list[tuple[list[str], str]]) -> list[dg.TableColumnDep]:
+    return [dg.TableColumnDep(asset_key=dg.AssetKey(key), column_name=column) for key, column in pairs]
+
+
+def training_set_lineage(spec: ModelSpec) -> dg.TableColumnLineage:
+    """Each feature from its feature view (derived ones from the columns that they are derived of), the label from sales."""
+    origin = {feature: view for view, features in columns.VIEWS.items() for feature in features}
+    lineage: dict[str, list[dg.TableColumnDep]] = {spec.label: _deps([(["sales"], "units")])}
+    for feature in spec.features:
+        inputs = [feature] if feature in origin else columns.derived_from(feature)
+        lineage[feature] = _deps([(names.view_key(origin[name]), name) for name in inputs])
+    return dg.TableColumnLineage(deps_by_column=lineage)
+
+
+def model_lineage(spec: ModelSpec) -> dg.TableColumnLineage:
+    """A model reads all of its features and its label."""
+    key = names.model_key(spec.name, "training_set")
+    return dg.TableColumnLineage({"model": _deps([(key, name) for name in (*spec.features, spec.label)])})
+
+
+def prediction_lineage(spec: ModelSpec) -> dg.TableColumnLineage:
+    """Each output from the champion's model."""
+    from platform_assets.science.tasks import TASKS
+
+    key = names.model_key(spec.name, "candidate")
+    return dg.TableColumnLineage({output: _deps([(key, "model")]) for output in TASKS[spec.task].outputs})

@@ -1,0 +1,176 @@
+"""The assets of one model's life; each body calls one stage."""
+
+from typing import Any
+
+import dagster as dg
+
+from platform_assets import names, policies
+from platform_assets.components.trained_model import ModelSpec
+
+STAGES = ("training_set", "candidate", "evaluation", "champion", "predictions", "monitoring")
+
+
+def model_definitions(spec: ModelSpec, *, kind: str) -> dg.Definitions:
+    """Assets, checks and the retraining job of one model."""
+    assets = [_training_set(spec), _candidate(spec, kind), _evaluation(spec), _champion(spec), _predictions(spec), _monitoring(spec)]
+    lifecycle = dg.AssetSelection.assets(*(names.model_key(spec.name, stage) for stage in STAGES[:5]))
+    job = dg.define_asset_job(
+        names.retraining_job(spec.name),
+        selection=lifecycle,
+        tags={names.TAG_MODEL: spec.name},
+        description=f"Retrain {spec.name}: training set, candidate, evaluation, gate, predictions.",
+    )
+    return dg.Definitions(assets=assets, jobs=[job])
+
+
+def _common(spec: ModelSpec, stage: str, description: str, kinds: set[str]) -> dict[str, Any]:
+    return {
+        "key": dg.AssetKey(names.model_key(spec.name, stage)),
+        "group_name": spec.name,
+        "description": description,
+        "owners": list(spec.owners),
+        "kinds": kinds,
+        "code_version": spec.code_version,
+        "tags": {names.TAG_MODEL: spec.name},
+    }
+
+
+def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
+    from platform_assets.components.lineage import training_set_lineage
+    from platform_assets.science.demand import columns
+
+    about = (
+        f"One row: a series, the instant at which a forecast is issued and the day it is for; {len(spec.features)} features as known at that "
+        f"instant (Feast service `{spec.feature_service}`, point in time) and the label `{spec.label}`. Read by the candidate and the evaluation."
+    )
+    deps = [names.view_key(view) for view in columns.VIEWS] + [["sales"], ["feature_registry"]]
+
+    @dg.asset(
+        **_common(spec, "training_set", about, {"feast", "polars", "deltalake"}),
+        deps=[dg.AssetKey(key) for key in deps],
+        metadata={"dagster/column_lineage": training_set_lineage(spec)},
+        required_resource_keys={"tables", "feature_store", "clock", "source"},
+        retry_policy=policies.RETRY_IO,
+    )
+    def training_set(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from platform_assets.components.training import build_training_set
+
+        return build_training_set(spec, context)
+
+    return training_set
+
+
+def _candidate(spec: ModelSpec, kind: str) -> dg.AssetsDefinition:
+    from platform_assets.components.lineage import model_lineage
+
+    about = (
+        f"A version of {spec.name}: the recipe fitted once up to a cut before the evaluation window, to be judged there, and once on "
+        f"everything, to be shipped; both in the registry with a manifest.\n\n{spec.card}"
+    )
+
+    @dg.asset(
+        **_common(spec, "candidate", about, {kind, "mlflow"}),
+        deps=[dg.AssetKey(names.model_key(spec.name, "training_set"))],
+        metadata={"dagster/column_lineage": model_lineage(spec)},
+        io_manager_key="json_io_manager",
+        required_resource_keys={"tables", "registry", "clock", "compute", "feature_store", "source"},
+        op_tags=policies.compute_tags(spec.compute),
+    )
+    def candidate(context: dg.AssetExecutionContext) -> dg.MaterializeResult[dict[str, Any]]:
+        from platform_assets.components.training import train_candidate
+
+        return train_candidate(spec, context)
+
+    return candidate
+
+
+def _evaluation(spec: ModelSpec) -> dg.AssetsDefinition:
+    about = (
+        "The candidate against every baseline and the champion, on rows that neither was trained on: points, paired intervals, segments. "
+        "The report is an HTML page; its figures stand here as numbers with a history."
+    )
+
+    @dg.asset(
+        **_common(spec, "evaluation", about, {"html", "mlflow"}),
+        ins={"candidate": dg.AssetIn(key=dg.AssetKey(names.model_key(spec.name, "candidate")), input_manager_key="json_io_manager")},
+        io_manager_key="json_io_manager",
+        required_resource_keys={"tables", "registry", "ledger", "clock", "compute", "source", "artifacts"},
+    )
+    def evaluation(context: dg.AssetExecutionContext, candidate: dict[str, Any]) -> dg.MaterializeResult[dict[str, Any]]:
+        from platform_assets.components.evaluating import evaluate_candidate
+
+        return evaluate_candidate(spec, context, candidate)
+
+    return evaluation
+
+
+def _champion(spec: ModelSpec) -> dg.AssetsDefinition:
+    about = (
+        "The version that answers. It changes only where the gate says so; the ledger holds the truth and the registry's alias "
+        "`champion` mirrors it. A refusal is recorded with its reasons and leaves the champion as it was."
+    )
+
+    @dg.asset(
+        **_common(spec, "champion", about, {"mlflow"}),
+        ins={"evaluation": dg.AssetIn(key=dg.AssetKey(names.model_key(spec.name, "evaluation")), input_manager_key="json_io_manager")},
+        io_manager_key="json_io_manager",
+        required_resource_keys={"registry", "ledger", "clock"},
+    )
+    def champion(context: dg.AssetExecutionContext, evaluation: dict[str, Any]) -> dg.MaterializeResult[dict[str, Any]]:
+        from platform_assets.components.promoting import judge_candidate
+
+        return judge_candidate(spec, context, evaluation)
+
+    return champion
+
+
+def _predictions(spec: ModelSpec) -> dg.AssetsDefinition:
+    from platform_assets.components.lineage import prediction_lineage
+
+    about = (
+        f"One row: a live series and a day of the coming {spec.horizon_days}, as the champion said at `issued_at`. What was said before is "
+        "never overwritten. Read by planners (`perennial predict`) and by monitoring."
+    )
+
+    @dg.asset(
+        **_common(spec, "predictions", about, {"polars", "deltalake"}),
+        deps=[
+            dg.AssetKey(names.model_key(spec.name, "champion")),
+            *(dg.AssetKey(names.view_key(view)) for view in ("demand_history", "price_history", "season", "offer")),
+        ],
+        metadata={"dagster/column_lineage": prediction_lineage(spec)},
+        required_resource_keys={"tables", "registry", "ledger", "clock", "feature_store", "source", "compute"},
+        automation_condition=policies.WHEN_UPSTREAM_MOVES,
+        retry_policy=policies.RETRY_IO,
+    )
+    def predictions(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from platform_assets.components.predicting import predict_champion
+
+        return predict_champion(spec, context)
+
+    return predictions
+
+
+def _monitoring(spec: ModelSpec) -> dg.AssetsDefinition:
+    key = dg.AssetKey(names.model_key(spec.name, "monitoring"))
+    about = (
+        "The champion on what has come true since, and its inputs against those that it was trained on. One row: a day, with loss, a "
+        "baseline's loss and coverage. Read by the retraining sensor through the two checks."
+    )
+
+    @dg.asset(
+        **_common(spec, "monitoring", about, {"polars"}),
+        deps=[dg.AssetKey(names.model_key(spec.name, "predictions")), dg.AssetKey(["sales"])],
+        check_specs=[
+            dg.AssetCheckSpec("feature_drift", asset=key, description="Inputs now against the champion's training set."),
+            dg.AssetCheckSpec("error", asset=key, description="Loss against a baseline's, since the champion's backtest."),
+        ],
+        required_resource_keys={"tables", "registry", "ledger", "clock", "source", "feature_store"},
+        automation_condition=policies.WHEN_UPSTREAM_MOVES,
+    )
+    def monitoring(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from platform_assets.components.monitoring import monitor_champion
+
+        return monitor_champion(spec, context)
+
+    return monitoring

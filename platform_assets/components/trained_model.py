@@ -1,0 +1,181 @@
+"""`TrainedModel`: one folder in, one model's whole life out."""
+
+import ast
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from platform_assets.components.scaffolding import TrainedModelScaffolder
+from platform_assets.science.demand import columns
+
+LABELS = ("units", "is_dormant")
+TASKS = ("quantiles", "probability")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What `defs.yaml` and the folder say, as the lifecycle reads it."""
+
+    name: str
+    module: str
+    trainer: str
+    code_version: str
+    task: str
+    label: str
+    feature_service: str
+    features: tuple[str, ...]
+    horizon_days: int
+    rows: int
+    recent_density: float
+    seed: int
+    compute: str
+    parameters: Mapping[str, Any]
+    baselines: tuple[str, ...]
+    origins: int
+    gate: Mapping[str, Any]
+    retraining: Mapping[str, Any]
+    tuning: Mapping[str, Any]
+    description: str
+    owners: tuple[str, ...]
+    card: str
+
+
+def model_folder(context: dg.ComponentLoadContext) -> Path:
+    """The model's folder, whose name is the model's name."""
+    return context.path if context.path.is_dir() else context.path.parent
+
+
+def _one_of(choices: tuple[str, ...], what: str) -> Any:
+    def check(context: dg.ResolutionContext, value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"unknown {what} {value!r}; known: {', '.join(choices)}")
+        return value
+
+    return dg.Resolver(check, model_field_type=str)
+
+
+def _features(context: dg.ResolutionContext, value: list[str] | None) -> list[str]:
+    known = columns.all_features()
+    wanted = list(value) if value else list(known)
+    if unknown := sorted(set(wanted) - set(known)):
+        raise ValueError(f"unknown features {unknown}; known: {', '.join(known)}")
+    if twice := sorted({f for f in wanted if wanted.count(f) > 1}):
+        raise ValueError(f"features named twice: {twice}")
+    return wanted
+
+
+def _trainer(context: dg.ResolutionContext, value: str) -> str:
+    """Checked by parsing, never by importing: torch must not enter the code server."""
+    folder = model_folder(dg.ComponentLoadContext.from_resolution_context(context))
+    module, _, function = value.rpartition(".")
+    file = folder / f"{module}.py"
+    if not module or not file.is_file():
+        raise ValueError(f"trainer {value!r}: no file {module or value}.py in {folder.name}/; write it as `train.fit`")
+    defined = [node.name for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)]
+    if function not in defined:
+        raise ValueError(f"trainer {value!r}: {file.name} defines {defined or 'no function'}, not {function!r}")
+    return value
+
+
+def _gate(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    from platform_assets.science.gate import GatePolicy
+
+    GatePolicy.from_mapping(value or {})
+    return dict(value or {})
+
+
+def _retraining(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    from platform_assets.science.retraining import RetrainingPolicy
+
+    RetrainingPolicy.from_mapping(value or {})
+    return dict(value or {})
+
+
+def _compute(context: dg.ResolutionContext, value: str) -> str:
+    from resources.compute import PROFILES
+
+    if value not in PROFILES:
+        raise ValueError(f"unknown compute profile {value!r}; known: {', '.join(PROFILES)} (resources/compute.py)")
+    return value
+
+
+Checked = dict[str, Any]
+
+
+@dg.scaffold_with(TrainedModelScaffolder)
+class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
+    """A model's life as assets: training set, candidate, evaluation, champion, predictions, monitoring.
+
+    The folder's name is the model's name; `train.py` beside this file holds `fit(rows, settings)`.
+    """
+
+    description: str = Field(description="What it predicts, for whom; shown in the UI.")
+    owners: list[str] = Field(default_factory=list, description="Owners, such as team:demand.")
+    task: Annotated[str, _one_of(TASKS, "task")] = Field(default="quantiles", description="quantiles or probability")
+    label: Annotated[str, _one_of(LABELS, "label")] = Field(default="units", description="units or is_dormant")
+    feature_service: str = Field(default="demand_v1", description="Feast feature service of the training set.")
+    features: Annotated[list[str], dg.Resolver(_features, model_field_type=list[str] | None)] = Field(
+        default_factory=lambda: list(columns.all_features()), description="Columns the model reads; all where left out."
+    )
+    trainer: Annotated[str, dg.Resolver(_trainer, model_field_type=str)] = Field(
+        default="train.fit", description="module.function in this folder"
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict, description="Passed to the trainer as they stand.")
+    horizon_days: int = Field(default=28, ge=1, le=366, description="Days ahead that are predicted.")
+    rows: int = Field(default=120_000, ge=100, description="Rows of the training set, sampled by a seeded hash.")
+    recent_density: float = Field(default=1.0, ge=1.0, description="How much denser the last eight weeks are sampled.")
+    seed: int = Field(default=7, ge=0, description="Seed of sampling and training.")
+    compute: Annotated[str, dg.Resolver(_compute, model_field_type=str)] = Field(
+        default="small", description="Profile in resources/compute.py."
+    )
+    baselines: list[str] = Field(default_factory=list, description="Baselines to beat; all of the task's where empty.")
+    origins: int = Field(default=3, ge=1, le=24, description="Forecast origins of the evaluation window.")
+    gate: Annotated[Checked, dg.Resolver(_gate, model_field_type=dict[str, Any] | None)] = Field(
+        default_factory=dict, description="Gate policy; see GatePolicy."
+    )
+    retraining: Annotated[Checked, dg.Resolver(_retraining, model_field_type=dict[str, Any] | None)] = Field(
+        default_factory=dict, description="Retraining policy; see RetrainingPolicy."
+    )
+    tuning: dict[str, Any] = Field(default_factory=dict, description="Budget and space of a search; off where empty.")
+    kind: Literal["lightgbm", "torch", "python"] = Field(default="python", description="Shown in the UI.")
+
+    def spec(self, folder: Path, module: str) -> ModelSpec:
+        """The specification that the lifecycle reads."""
+        source = folder / f"{self.trainer.rpartition('.')[0]}.py"
+        card = folder / "card.md"
+        code = b"".join(file.read_bytes() for file in (source, folder / "defs.yaml") if file.exists())
+        return ModelSpec(
+            name=folder.name,
+            module=f"{module}.{self.trainer.rpartition('.')[0]}",
+            trainer=self.trainer.rpartition(".")[2],
+            code_version=hashlib.sha256(code).hexdigest()[:12],
+            task=self.task,
+            label=self.label,
+            feature_service=self.feature_service,
+            features=tuple(self.features),
+            horizon_days=self.horizon_days,
+            rows=self.rows,
+            recent_density=self.recent_density,
+            seed=self.seed,
+            compute=self.compute,
+            parameters=self.parameters,
+            baselines=tuple(self.baselines),
+            origins=self.origins,
+            gate=self.gate,
+            retraining=self.retraining,
+            tuning=self.tuning,
+            description=self.description,
+            owners=tuple(self.owners),
+            card=card.read_text() if card.exists() else "",
+        )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        from platform_assets.components.model_assets import model_definitions
+
+        folder = model_folder(context)
+        return model_definitions(self.spec(folder, context.defs_relative_module_name(folder)), kind=self.kind)

@@ -1,0 +1,169 @@
+"""The main job in one process: data and features by range, then each model; what is done already is not done again."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEventType
+
+from platform_assets import names
+from platform_assets.definitions import PROJECT, assemble, component_tree, model_folders
+from platform_assets.errors import PerennialError
+from resources.deployment import Settings
+
+Echo = Callable[[str], None]
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+FIRST_MODEL = "demand"  # its champion is what the demo is about; the others follow
+
+
+class DemoFailedError(PerennialError):
+    """A run of the demo failed; the message names the step and its error."""
+
+
+def run(settings: Settings, echo: Echo) -> dict[str, Any]:
+    """Everything from raw lines to gated champions.
+
+    Returns: seconds, peak bytes of the process tree, and whether anything had to be done.
+    """
+    from resources.ledger import Ledger
+
+    started = time.monotonic()
+    ledger = Ledger(settings.ledger_url)
+    code, data = code_digest(), settings.data_digest()
+    with peak_memory() as peak:
+        todo = [stage for stage in stages() if ledger.completed(completion(stage, code, data)) is None]
+        if todo:
+            graph = assemble(settings)
+            job = graph.resolve_implicit_global_asset_job_def()
+            with dg.DagsterInstance.from_config(str(settings.dagster_home())) as instance:
+                for number, stage in enumerate(todo, 1):
+                    echo(f"[{number}/{len(todo)}] {stage}")
+                    execute(job, instance, stage, settings, echo)
+                    ledger.complete(completion(stage, code, data), {"state": str(settings.state)})
+    return {"seconds": time.monotonic() - started, "peak_bytes": peak(), "ran": todo}
+
+
+def stages() -> list[str]:
+    """`data`, then the models, the demo's first one first."""
+    models = [folder.name for folder in model_folders(component_tree())]
+    return ["data", *sorted(models, key=lambda name: (name != FIRST_MODEL, name))]
+
+
+def completion(stage: str, code: str, data: str) -> str:
+    """Key under which the ledger knows that this stage is done for this code and data."""
+    return f"demo/{stage}/{code}/{data}"
+
+
+def execute(job: dg.JobDefinition, instance: dg.DagsterInstance, stage: str, settings: Settings, echo: Echo) -> None:
+    """One run: the partitioned assets by range, or one model's life."""
+    keys = {key for key in job.asset_layer.executable_asset_keys}
+    tags = {names.TAG_REASON: "first training: the demo", names.TAG_CAUSE: "manual"}
+    if stage == "data":
+        partitioned = {key for key in keys if job.asset_layer.get(key).partitions_def is not None}
+        definition = job.asset_layer.get(dg.AssetKey([names.SALES])).partitions_def
+        assert definition is not None
+        months = definition.get_partition_keys()
+        window = {"dagster/asset_partition_range_start": months[0], "dagster/asset_partition_range_end": months[-1]}
+        _run(job, instance, sorted(partitioned), window, echo)
+        registry = [key for key in (dg.AssetKey(["feature_registry"]),) if key in keys]
+        online = [key for key in keys - partitioned if key.path[0] == "online"]
+        _run(job, instance, [*registry, *sorted(online)], {}, echo)
+    else:
+        lifecycle = sorted(key for key in keys if key.path[0] == stage)
+        _run(job, instance, lifecycle, {**tags, names.TAG_MODEL: stage}, echo)
+
+
+def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, selection: list[dg.AssetKey], tags: dict[str, str], echo: Echo) -> None:
+    if not selection:
+        return
+    run_id = dg.DagsterRun.make_run_id() if hasattr(dg.DagsterRun, "make_run_id") else _new_run_id()
+    began: dict[str, float] = {}
+
+    def report(entry: Any) -> None:
+        event = entry.dagster_event
+        if event is None:
+            if entry.level >= 20:
+                echo(f"      {entry.user_message}")
+        elif event.event_type is DagsterEventType.STEP_START:
+            began[event.step_key] = time.monotonic()
+        elif event.event_type is DagsterEventType.STEP_SUCCESS:
+            echo(f"    {event.step_key.replace('__', '/')}: {time.monotonic() - began.get(event.step_key, time.monotonic()):.1f} s")
+        elif event.event_type is DagsterEventType.STEP_FAILURE:
+            echo(f"    {event.step_key.replace('__', '/')}: FAILED")
+
+    instance.add_event_listener(run_id, report)
+    result = job.execute_in_process(
+        asset_selection=selection, instance=instance, tags=tags, run_config=QUIET, run_id=run_id, raise_on_error=False
+    )
+    if not result.success:
+        raise DemoFailedError("\n".join(failures(result)), hint="mend what it names and run the same command again; what is done stays done")
+
+
+def failures(result: Any) -> Iterator[str]:
+    """One line for each failed step or blocking check: what and why, innermost cause last."""
+    for event in result.all_events:
+        if event.event_type is DagsterEventType.STEP_FAILURE:
+            error, lines = event.event_specific_data.error, []
+            while error is not None:
+                lines.append(error.message.strip())
+                error = error.cause
+            yield f"{event.step_key}: {lines[-1]}"
+
+
+def _new_run_id() -> str:
+    from uuid import uuid4
+
+    return str(uuid4())
+
+
+def code_digest() -> str:
+    """Digest of the project's own Python and YAML files, so that changed code is a new demo."""
+    digest = hashlib.sha256()
+    for top in ("platform_assets", "resources", "feature_repo", "sensors"):
+        for file in sorted((PROJECT / top).rglob("*")):
+            if file.suffix in {".py", ".yaml"} and "__pycache__" not in file.parts:
+                digest.update(str(file.relative_to(PROJECT)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def peak_memory(interval_seconds: float = 0.2) -> Iterator[Callable[[], int]]:
+    """Largest resident bytes of this process and its children while inside, sampled."""
+    import psutil
+
+    me, stop, seen = psutil.Process(), threading.Event(), [0]
+
+    def sample() -> None:
+        while not stop.is_set():
+            total = 0
+            for process in [me, *me.children(recursive=True)]:
+                try:
+                    total += process.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            seen[0] = max(seen[0], total)
+            stop.wait(interval_seconds)
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield lambda: seen[0]
+    finally:
+        stop.set()
+        thread.join()
+
+
+def prepare_home(settings: Settings) -> Path:
+    """DAGSTER_HOME of this state directory, with the local instance's configuration in it."""
+    home = settings.dagster_home()
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "dagster.yaml").write_bytes((PROJECT / "dagster.yaml").read_bytes())
+    nux = home / ".nux" / "nux.yaml"  # without it a dialog covers the first page
+    nux.parent.mkdir(exist_ok=True)
+    nux.write_text("seen: 1\n")
+    return home
