@@ -24,7 +24,7 @@ SPLIT_LINES = 0.06  # lines beyond one per ticket, per ticket
 class World:
     """A simulated retailer: what it exports, and what only the simulator knows.
 
-    lines: one row per store, SKU and local day of the SKU's life, sold or not: store, sku, sold_on, units, price (EUR as
+    lines: one row per store, SKU and local day of its life, sold or not: store, sku, sold_on, units, price (EUR as
         charged; the shelf's where nothing was sold), is_promoted, stock (on hand in the morning, 0 when out of stock),
         lines, tickets.
     plans: one row per store, SKU, target day and announcement: store, sku, target_on, announced_on, planned_price,

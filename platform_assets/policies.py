@@ -1,0 +1,78 @@
+"""The one place for policies: retries, automation, freshness and partitions.
+
+A training set has no condition: the retraining policy of its model asks for it (`science/retraining.py`), so that every
+training has a reason.
+"""
+
+from datetime import date, timedelta
+from typing import Final
+
+import dagster as dg
+from dagster import AutomationCondition as AC
+
+# --- Retries ---------------------------------------------------------------------------------------------------------
+
+# Storage and registries answer again within seconds, or a person must look: about 2 s, then 4 s.
+RETRY_IO: Final = dg.RetryPolicy(max_retries=2, delay=2.0, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+# Runs that the failure sensor asks for after the first one, per cause.
+RUN_RETRIES: Final = 2
+
+# --- Automation ------------------------------------------------------------------------------------------------------
+
+# Only what has happened: beside an upstream that is merely requested on this tick, this asset would read the old rows.
+_UPSTREAM_MOVED: Final = AC.any_deps_match(
+    (AC.newly_updated() & ~AC.executed_with_root_target()).with_label("updated_by_another_run")
+).with_label("upstream_moved")
+
+# `since_last_handled` forgets an update that lands on the tick after a request; here it outlives that tick's reset.
+_HANDLED: Final = (
+    ((AC.newly_requested() | AC.newly_updated()) & ~_UPSTREAM_MOVED) | AC.initial_evaluation()
+).with_label("handled")
+
+# Of direct upstreams. Not `all_deps_blocking_checks_passed`: a check over a range of partitions records one evaluation,
+# and that condition would then never be true.
+_BLOCKED: Final = AC.any_deps_match(AC.any_checks_match(AC.check_failed(), blocking_only=True)).with_label(
+    "a_blocking_check_failed"
+)
+
+# Features, online loads, predictions, monitoring and reports: once after every update of an upstream, when no
+# upstream is being computed and none has failed a blocking check. A failed run is not asked for again by this.
+WHEN_UPSTREAM_MOVES: Final = (
+    _UPSTREAM_MOVED.since(_HANDLED) & ~AC.any_deps_in_progress() & ~AC.in_progress() & ~_BLOCKED
+).with_label("when_upstream_moves")
+
+# --- Freshness -------------------------------------------------------------------------------------------------------
+
+ARRIVAL_SLACK: Final = timedelta(hours=9)  # from the end of a period to its lines' arrival and the runs that follow
+
+
+def freshness(period_days: int, *, is_ended: bool = False) -> dg.FreshnessPolicy | None:
+    """Stale when one period's arrival is overdue (warning), and when two are (failure).
+
+    None for a source that has ended: it is complete, not stale for ever. `period_days`: 1 for daily, 7 for weekly.
+    """
+    if is_ended:
+        return None
+    period = timedelta(days=period_days)
+    return dg.FreshnessPolicy.time_window(warn_window=period + ARRIVAL_SLACK, fail_window=2 * period + ARRIVAL_SLACK)
+
+
+# --- Partitions ------------------------------------------------------------------------------------------------------
+
+
+def months(starts_on: date, ends_on: date | None, timezone: str = "UTC") -> dg.MonthlyPartitionsDefinition:
+    """Months from that of `starts_on` to that of `ends_on`, the last day; without it to the current one, unfinished.
+
+    Months begin at midnight in `timezone`. They are fixed when the definitions load; with `ends_on` they do not depend
+    on the wall clock, which may stand before the platform's now.
+    """
+    first = starts_on.replace(day=1)
+    if ends_on is None:
+        return dg.MonthlyPartitionsDefinition(start_date=first.isoformat(), timezone=timezone, end_offset=1)
+    after = (ends_on.replace(day=1) + timedelta(days=32)).replace(day=1)
+    count = (after.year - first.year) * 12 + after.month - first.month
+    # The offset makes months exist that the wall clock has not ended; the end date caps it.
+    return dg.MonthlyPartitionsDefinition(
+        start_date=first.isoformat(), end_date=after.isoformat(), timezone=timezone, end_offset=count
+    )
