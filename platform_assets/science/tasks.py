@@ -97,6 +97,7 @@ class QuantileTask:
         "moving_average",
         "seasonal_naive",
         "historical_quantile",
+        "recent_quantile",
         "weekday_quantile",
         "exponential_smoothing",
         "arima",
