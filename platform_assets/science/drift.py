@@ -1,0 +1,255 @@
+"""Whether inputs, or errors, have left the range in which they were when the champion was trained.
+
+Thresholds from textbooks do not hold here: rows of one series resemble each other, days too, and seasons move every
+feature. So a statistic is compared with its own past: each past occasion is judged against the whole reference as the
+current rows are, and what is unusual among those is drift.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from platform_assets.errors import EmptyFrameError, SchemaError
+
+Floats = NDArray[np.float64]
+
+EMPTY_SHARE: Final = 1e-4  # stands for the share of a bin without rows: its logarithm must be finite
+MAD_TO_SD: Final = 1.4826  # of a normal distribution
+LEAST_WINDOWS: Final = 8  # fewer past windows say nothing about what is usual
+DRIFT_SCHEMA: Final = {
+    "feature": pl.String,
+    "statistic": pl.Float64,
+    "usual": pl.Float64,
+    "stability_index": pl.Float64,
+    "p_value": pl.Float64,
+    "q_value": pl.Float64,
+    "has_drifted": pl.Boolean,
+}
+
+
+def population_stability(expected: pl.Series, observed: pl.Series, *, bins: int = 10) -> float:
+    """Population stability index of `observed` against `expected`.
+
+    Shapes: (n,) and (m,), numeric; bins are quantiles of `expected`, nulls and NaN are a bin of their own.
+    Returns: nats, >= 0; 0 where the binned distributions are equal.
+    Raises: EmptyFrameError if either series is empty.
+    Source: Siddiqi (2006), Credit Risk Scorecards, ch. 6.
+    """
+    known, observed_known = _known(expected), _known(observed)
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if known.size else np.empty(0)
+    before = _binned(known, expected.len(), edges)
+    after = _binned(observed_known, observed.len(), edges)
+    before, after = np.maximum(before, EMPTY_SHARE), np.maximum(after, EMPTY_SHARE)
+    return float(np.sum((after - before) * np.log(after / before)))
+
+
+def stability_threshold(rows_expected: int, rows_observed: int, *, bins: int = 10, alpha: float = 0.01) -> float:
+    """Index that independent rows of one distribution exceed with probability `alpha`.
+
+    The index times n m / (n + m) is asymptotically chi-squared with `bins` - 1 degrees of freedom. Rows of few series
+    are not independent: compare with past occasions instead.
+    Source: Yurdakul and Naranjo (2020), Statistical properties of the population stability index.
+    """
+    from scipy.stats import chi2
+
+    return float(chi2.isf(alpha, bins - 1) * (1.0 / rows_expected + 1.0 / rows_observed))
+
+
+def kolmogorov_smirnov(expected: pl.Series, observed: pl.Series) -> float:
+    """Greatest distance between the two empirical distribution functions; nulls and NaN are a value below all others.
+
+    Shapes: (n,) and (m,), numeric. Returns: within [0, 1].
+    Raises: EmptyFrameError if either series is empty.
+    """
+    return _distance(np.sort(_filled(expected)), np.sort(_filled(observed)))
+
+
+def feature_drift(
+    reference: pl.DataFrame,
+    current: pl.DataFrame,
+    columns: Sequence[str],
+    *,
+    window: str | None = None,
+    alpha: float = 0.01,
+) -> pl.DataFrame:
+    """One row per feature: how far its current distribution is from the reference, and whether that is more than usual.
+
+    reference, current: rows with `columns`, numeric or Boolean. `window` names a column of the reference that says to
+    which past occasion a row belongs (an issue day or week), each about as many rows as the current ones: then `usual`
+    is the median distance of an occasion from the reference, and the p-value the one-sided tail of the robust z of the
+    logarithm. Without it rows are taken as independent and the p-value is the asymptotic one.
+    `q_value` is adjusted over the features for the false discovery rate; drift is q < alpha.
+    Raises: SchemaError naming columns that a frame lacks; EmptyFrameError where a frame has no rows.
+    """
+    for role, rows in (("reference", reference), ("current", current)):
+        if missing := sorted(set(columns) - set(rows.columns)):
+            raise SchemaError(f"feature drift: {role} rows lack {missing}; columns: {', '.join(rows.columns)}")
+    occasions = None if window is None else _occasions(reference[window])
+    rows = [_judged(reference[name], current[name], occasions) for name in columns]
+    statistic, usual, index, p_values = (np.array(values, dtype=np.float64) for values in zip(*rows, strict=True))
+    q_values = benjamini_hochberg(p_values)
+    return pl.DataFrame(
+        {
+            "feature": list(columns),
+            "statistic": statistic,
+            "usual": usual,
+            "stability_index": index,
+            "p_value": p_values,
+            "q_value": q_values,
+            "has_drifted": q_values < alpha,
+        },
+        schema=DRIFT_SCHEMA,
+    )
+
+
+def benjamini_hochberg(p_values: Floats) -> Floats:
+    """Each p-value adjusted for the false discovery rate, in the given order; NaN stays and counts as no test.
+
+    Source: Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57.
+    """
+    adjusted = np.full(p_values.shape, np.nan)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    scaled = p_values[order] * order.size / np.arange(1, order.size + 1)
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return adjusted
+
+
+@dataclass(frozen=True)
+class ErrorDrift:
+    """Where the model's loss over a baseline's stands against the reference.
+
+    `relative` and `usual` are ratios of summed losses; `statistic` is the distance of their logarithms in robust
+    standard deviations of the reference's windows.
+    """
+
+    relative: float
+    usual: float
+    statistic: float
+    threshold: float
+    onset_on: date | None  # first day of the present run of alarms; None where there is none
+    has_drifted: bool
+    is_judged: bool  # False where the reference or the days since are too short to say anything
+
+
+def error_drift(
+    losses: pl.DataFrame,
+    *,
+    reference_until: date,
+    window_days: int = 28,
+    threshold: float = 4.0,
+    least_scale: float = 0.02,
+) -> ErrorDrift:
+    """Whether the last `window_days` days' loss over the baseline's is above that of the reference.
+
+    losses: one row per day: day (Date), loss, baseline_loss, summed over the same rows. The reference is all days up to
+    `reference_until`. Its windows overlap and days depend on each other, so the spread of few windows is uncertain: it
+    is not taken below `least_scale` (in log, so .02 is 2% of the ratio).
+    """
+    ordered = losses.sort("day").filter(pl.col("baseline_loss") > 0)
+    before = ordered.filter(pl.col("day") <= reference_until)
+    past = _log_ratios(before, window_days)
+    since = ordered.filter(pl.col("day") > reference_until)
+    if past.size < LEAST_WINDOWS or since.height < window_days:
+        usual = float(np.exp(np.median(past))) if past.size else float("nan")
+        return ErrorDrift(float("nan"), usual, 0.0, threshold, None, has_drifted=False, is_judged=False)
+    centre = float(np.median(past))
+    scale = max(MAD_TO_SD * float(np.median(np.abs(past - centre))), least_scale)
+    now = _log_ratios(since, window_days)
+    scores = (now - centre) / scale
+    alarms = scores > threshold
+    has_drifted = bool(alarms[-1])
+    onset_on = None
+    if has_drifted:
+        quiet = np.flatnonzero(~alarms)
+        first = int(quiet[-1]) + 1 if quiet.size else 0
+        onset_on = since["day"][first + window_days - 1]
+    return ErrorDrift(
+        relative=float(np.exp(now[-1])),
+        usual=float(np.exp(centre)),
+        statistic=float(scores[-1]),
+        threshold=threshold,
+        onset_on=onset_on,
+        has_drifted=has_drifted,
+        is_judged=True,
+    )
+
+
+def _log_ratios(losses: pl.DataFrame, window_days: int) -> Floats:
+    """Log of summed loss over summed baseline loss of each run of `window_days` rows, one per run."""
+    if losses.height < window_days:
+        return np.empty(0)
+    totals = [np.cumsum(np.r_[0.0, losses[name].cast(pl.Float64).to_numpy()]) for name in ("loss", "baseline_loss")]
+    sums = [total[window_days:] - total[:-window_days] for total in totals]
+    return np.log(np.maximum(sums[0], np.finfo(np.float64).tiny)) - np.log(sums[1])
+
+
+def _values(series: pl.Series) -> Floats:
+    if series.len() == 0:
+        raise EmptyFrameError(f"drift: no rows of `{series.name}`")
+    return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _known(series: pl.Series) -> Floats:
+    values = _values(series)
+    return values[~np.isnan(values)]
+
+
+def _filled(series: pl.Series) -> Floats:
+    values = _values(series)
+    return np.where(np.isnan(values), -np.inf, values)
+
+
+def _binned(known: Floats, rows: int, edges: Floats) -> Floats:
+    counts = np.bincount(np.searchsorted(edges, known, side="left"), minlength=edges.size + 1)
+    return np.r_[counts, rows - known.size] / rows
+
+
+def _distance(first: Floats, second: Floats) -> float:
+    """Kolmogorov-Smirnov distance of two sorted samples."""
+    at = np.concatenate([first, second])
+    gap = (
+        np.searchsorted(first, at, side="right") / first.size - np.searchsorted(second, at, side="right") / second.size
+    )
+    return float(np.max(np.abs(gap)))
+
+
+def _occasions(labels: pl.Series) -> list[NDArray[np.int64]]:
+    """Row numbers of each past occasion."""
+    code = labels.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    order = np.argsort(code, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(code[order])) + 1)
+
+
+def _judged(
+    reference: pl.Series, current: pl.Series, occasions: list[NDArray[np.int64]] | None
+) -> tuple[float, float, float, float]:
+    """Distance, usual distance, stability index and p-value of one feature."""
+    index = population_stability(reference, current)
+    known, now = _filled(reference), np.sort(_filled(current))
+    pooled = np.sort(known)
+    distance = _distance(pooled, now)
+    if occasions is None:
+        from scipy.special import kolmogorov
+
+        rows = known.size * now.size / (known.size + now.size)
+        return distance, 0.0, index, float(kolmogorov(distance * np.sqrt(rows)))
+    past = np.array([_distance(pooled, np.sort(known[rows])) for rows in occasions])
+    if past.size < LEAST_WINDOWS:
+        return distance, float(np.median(past)), index, float("nan")
+    return distance, float(np.median(past)), index, _tail(distance, past)
+
+
+def _tail(distance: float, past: Floats) -> float:
+    """One-sided normal tail of the robust z of log distance among past ones."""
+    from scipy.special import ndtr
+
+    logs, now = np.log(np.maximum(past, 1e-6)), np.log(max(distance, 1e-6))
+    centre = np.median(logs)
+    scale = max(MAD_TO_SD * float(np.median(np.abs(logs - centre))), 0.05)
+    return float(ndtr(-(now - centre) / scale))
