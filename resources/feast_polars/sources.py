@@ -1,0 +1,108 @@
+"""Feast file sources as polars scans: Parquet files and folders, Delta tables pinned to one version."""
+
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+from feast.data_format import DeltaFormat
+from feast.data_source import DataSource
+from feast.infra.offline_stores.file_source import FileSource
+
+from platform_assets.errors import FeatureStoreError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+
+@dataclass
+class Sources:
+    """Reads file sources; within one instance a Delta table is opened once, so a whole retrieval reads one version.
+
+    Relative paths are resolved against `root`. `options` are object-store settings such as `aws_endpoint_url`.
+    """
+
+    root: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    _opened: "dict[str, DeltaTable]" = field(default_factory=dict)
+
+    def uri(self, source: DataSource) -> str:
+        """Where the source's rows lie.
+
+        Raises: FeatureStoreError for a source that is not a file source.
+        """
+        if not isinstance(source, FileSource):
+            raise FeatureStoreError(
+                f"source `{source.name}` is a {type(source).__name__}; this offline store reads FileSource only"
+            )
+        if "://" in source.path or Path(source.path).is_absolute():
+            return source.path
+        return f"{self.root.rstrip('/')}/{source.path}"
+
+    def is_delta(self, source: DataSource) -> bool:
+        """Whether the source is a Delta table: it says so, or it says nothing and a Delta log is there."""
+        form = getattr(source, "file_format", None)
+        return isinstance(form, DeltaFormat) or (form is None and Path(self.uri(source), "_delta_log").is_dir())
+
+    def exists(self, source: DataSource) -> bool:
+        """Whether there is anything to read yet."""
+        uri = self.uri(source)
+        if self.is_delta(source):
+            from deltalake import DeltaTable
+
+            return DeltaTable.is_deltatable(uri, storage_options=self._options(source))
+        return "://" in uri or bool(glob.glob(uri)) or Path(uri).exists()
+
+    def version(self, source: DataSource) -> int | None:
+        """Version of the Delta table that this instance reads; None for plain files."""
+        return self._table(source).version() if self.is_delta(source) else None
+
+    def scan(self, source: DataSource) -> pl.LazyFrame:
+        """The source's rows, unread. Reading it twice gives the same rows in the same order.
+
+        Raises: FeatureStoreError if there is nothing to read or the file is damaged.
+        """
+        uri = self.uri(source)
+        if not self.exists(source):
+            raise FeatureStoreError(
+                f"source `{source.name}`: there is nothing at {uri}", hint="materialize its table first"
+            )
+        if self.is_delta(source):
+            return pl.scan_delta(self._table(source), storage_options=self._options(source))
+        options = self._options(source) if "://" in uri else None
+        path = f"{uri}/**/*.parquet" if Path(uri).is_dir() else uri
+        try:
+            scanned = pl.scan_parquet(path, storage_options=options, hive_partitioning=Path(uri).is_dir())
+            scanned.collect_schema()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise FeatureStoreError(f"source `{source.name}`: {uri} cannot be read: {error}") from error
+        return scanned
+
+    def _table(self, source: DataSource) -> "DeltaTable":
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        uri = self.uri(source)
+        if uri not in self._opened:
+            try:
+                self._opened[uri] = DeltaTable(uri, storage_options=self._options(source))
+            except TableNotFoundError as error:
+                raise FeatureStoreError(
+                    f"source `{source.name}`: there is no Delta table at {uri}", hint="materialize its table first"
+                ) from error
+        return self._opened[uri]
+
+    def _options(self, source: DataSource) -> dict[str, str] | None:
+        options = dict(self.options)
+        if endpoint := getattr(source, "s3_endpoint_override", ""):
+            options["aws_endpoint_url"] = endpoint
+        return options or None
+
+
+def in_utc(frame: pl.LazyFrame, *columns: str | None) -> pl.LazyFrame:
+    """The frame with naive times of these columns read as UTC, as Feast does; aware ones are left alone."""
+    schema = frame.collect_schema()
+    naive = [name for name in columns if name and getattr(schema.get(name), "time_zone", "") is None]
+    return frame.with_columns(pl.col(naive).dt.replace_time_zone("UTC")) if naive else frame
