@@ -44,8 +44,8 @@ class DeltaIOManager(dg.IOManager):
         name, metadata = _table(context), context.definition_metadata or {}
         if not isinstance(obj, pl.DataFrame | pl.LazyFrame):
             raise DataError(
-                f"asset {name} returned {type(obj).__name__}, expected a polars DataFrame or LazyFrame",
-                hint="return a frame, or name another io_manager_key; annotate an asset that writes by itself `-> None`",
+                f"asset {name} returned {type(obj).__name__}, expected a polars frame",
+                hint="return a frame or name another io_manager_key; annotate an asset that writes by itself `-> None`",
             )
         rows = obj.lazy().collect()
         between = _window(context) if context.has_asset_partitions else None
