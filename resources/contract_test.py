@@ -156,19 +156,19 @@ def _dtype(text: str) -> "pl.DataType":
         return pl.List(_dtype(text.removeprefix("List(").removesuffix(")")))
     if text.startswith("Datetime("):
         return pl.Datetime("us", "UTC")
-    numbers = (pl.Float64, pl.Float32, pl.Int64, pl.Int32, pl.Int16, pl.Int8, pl.UInt64, pl.UInt32, pl.UInt16, pl.UInt8)
-    known: tuple[type[pl.DataType], ...] = (*numbers, pl.Boolean, pl.String, pl.Date)
-    return {str(one()): one() for one in known}[text]
+    whole = (pl.Int64(), pl.Int32(), pl.Int16(), pl.Int8(), pl.UInt64(), pl.UInt32(), pl.UInt16(), pl.UInt8())
+    known: tuple[pl.DataType, ...] = (pl.Float64(), pl.Float32(), *whole, pl.Boolean(), pl.String(), pl.Date())
+    return next(one for one in known if str(one) == text)
 
 
-def _value(dtype: "pl.DataType", number: int | None) -> Any:
+def _value(dtype: Any, number: int | None) -> Any:
     """A value of the type that stands for `number`."""
     import polars as pl
 
     if number is None:
         return None
     if isinstance(dtype, pl.List):
-        return [] if number == 1_000 else [_value(dtype.inner(), number)] * 3  # an empty list is a new series
+        return [] if number == 1_000 else [_value(dtype.inner, number)] * 3  # an empty list is a new series
     if dtype == pl.Boolean:
         return number > 0
     if dtype == pl.String:
@@ -189,10 +189,10 @@ def _wrong_answers(manifest: "Manifest", rows: "pl.DataFrame", answers: "pl.Data
     if answers.height != rows.height:
         yield f"answers {answers.height} rows for {rows.height}"
         return
-    for name in answers.columns:
-        bad = answers[name].null_count() + int((~answers[name].drop_nulls().is_finite()).sum())
-        if bad:
-            yield f"`{name}`: {bad} of {answers.height} answers are null or not finite"
+    bad = {name: int((~answers[name].is_finite().fill_null(value=False)).sum()) for name in answers.columns}
+    yield from (f"`{name}`: {n} of {answers.height} answers are null or not finite" for name, n in bad.items() if n)
+    if any(bad.values()):
+        return
     if manifest.levels:
         order = [name for _, name in sorted(zip(manifest.levels, manifest.outputs, strict=True))]
         crossing = [f"{a} > {b}" for a, b in pairwise(order) if (answers[a] > answers[b]).any()]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Self
 
 import polars as pl
 
@@ -13,7 +13,7 @@ from platform_assets.science.fitting import FitSettings
 class Constant:
     """Empirical quantiles of the label at the levels, or its mean where there are no levels."""
 
-    format: ClassVar[str] = "constant/1"
+    format: str = "constant/1"
 
     def __init__(self, answers: Mapping[str, float]) -> None:
         self._answers = dict(answers)

@@ -1,13 +1,11 @@
 """The MLflow gateway: one run per training through dagster-mlflow, whole versions only, no file parsed unchecked."""
 
 import os
+import random
 import shutil
-import signal
 import subprocess
 import sys
-import textwrap
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,11 +67,11 @@ def registry(empty_database: Path, tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cwd"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    yield folder
+    return folder
 
 
 def client_of(registry: Registry):
@@ -134,12 +132,13 @@ def test_one_dagster_run_that_trains_two_models_makes_two_runs_through_dagster_m
 
 
 def test_a_step_that_is_tried_again_gets_a_run_of_its_own(registry: Registry):
-    with (
-        pytest.raises(ZeroDivisionError),
-        registry.open_run("demand", dagster_run_id="4b8f4f0e-0000-4000-8000-000000000000") as run,
-    ):
-        run.log(parameters={"seed": 0})
-        raise ZeroDivisionError
+    def train_and_fail() -> None:
+        with registry.open_run("demand", dagster_run_id="4b8f4f0e-0000-4000-8000-000000000000") as run:
+            run.log(parameters={"seed": 0})
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train_and_fail()
     with registry.open_run("demand", dagster_run_id="4b8f4f0e-0000-4000-8000-000000000000") as run:
         run.log(parameters={"seed": 1})
     failed, finished = runs_of(registry, "demand")
@@ -348,3 +347,82 @@ def test_secrets_are_not_shown():
     from resources.registry import _shown
 
     assert _shown(shown.tracking_uri) == "postgresql://me:***@db/mlflow"
+
+
+KILLED_WHILE_REGISTERING = """
+import sys
+sys.path.insert(0, {here!r})
+import importlib.util
+spec = importlib.util.spec_from_file_location("registry_tests", {this!r})
+tests = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tests)
+registry = tests.Registry(tracking_uri={tracking!r}, artifact_root={artifacts!r})
+registry.versions("demand")
+print("ready", flush=True)
+for number in range(1_000):
+    with registry.open_run("demand") as run:
+        tests.register(registry, run, number + 1.0)
+"""
+
+
+@pytest.mark.long
+def test_killed_at_any_moment_every_version_that_shows_also_loads(registry: Registry):
+    """`log_model` killed half-way leaves runs RUNNING for ever and versions that are READY and do not load."""
+    script = KILLED_WHILE_REGISTERING.format(
+        here=str(Path(__file__).parent), this=__file__, tracking=registry.tracking_uri, artifacts=registry.artifact_root
+    )
+    moments = random.Random(0)
+    for _ in range(8):
+        child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(moments.uniform(0.0, 1.5))
+        child.kill()
+        child.communicate()
+    versions = registry.versions("demand")
+    assert len(versions) >= 8
+    for version in versions:
+        registry.load("demand", version.version)
+        registry.load("demand", version.version, "evaluation")
+    statuses = [run.info.status for run in runs_of(registry, "demand")]
+    assert statuses.count("RUNNING") <= 1  # each child closed its predecessor's
+    with registry.open_run("demand"):
+        pass
+    statuses = [run.info.status for run in runs_of(registry, "demand")]
+    assert "RUNNING" not in statuses
+    assert "KILLED" in statuses
+
+
+@pytest.mark.long
+def test_artifacts_on_s3_round_trip(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Over real HTTP against moto's server; the endpoint is the resource's setting, not the environment's."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        endpoint = f"http://{host}:{port}"
+        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+        storage = boto3.client(
+            "s3", endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
+        )
+        storage.create_bucket(Bucket="perennial")
+        remote = Registry(
+            tracking_uri=registry.tracking_uri,
+            artifact_root="s3://perennial/artifacts",
+            environment={"MLFLOW_S3_ENDPOINT_URL": endpoint, **keys},
+        )
+        with remote.open_run("demand") as run:
+            version = register(remote, run)
+        assert version.source.startswith("s3://perennial/artifacts/demand/")
+        assert remote.load("demand", "1").predict(ROWS[:1]).row(0) == (1.0, 2.0)
+        assert remote.manifest("demand", "1").model == "demand"
+        assert "MLFLOW_S3_ENDPOINT_URL" not in os.environ
+        key = version.source.removeprefix("s3://perennial/") + "/shipped/constant.json"
+        storage.put_object(Bucket="perennial", Key=key, Body=b"{}")
+        with pytest.raises(CorruptModelError, match=r"constant.json: altered"):
+            remote.load("demand", "1")
+    finally:
+        server.stop()
