@@ -5,7 +5,9 @@ series once; every figure of every model and segment is then computed on the sam
 models are paired.
 """
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from platform_assets.errors import EmptyFrameError
 
 Array = NDArray[np.float64]
+Key = TypeVar("Key", bound=Hashable)
 
 DRAWS = 2000
 CONFIDENCE = 0.95
@@ -31,6 +34,10 @@ class Interval:
     def to_dict(self) -> dict[str, float | None]:
         """Fields for JSON; NaN as null."""
         return {name: _finite(getattr(self, name)) for name in ("estimate", "low", "high")}
+
+    def from_one(self) -> "Interval":
+        """The interval of 1 - figure: of an improvement, from one of a ratio of losses."""
+        return Interval(1.0 - self.estimate, 1.0 - self.high, 1.0 - self.low)
 
     @property
     def is_known(self) -> bool:
@@ -62,19 +69,15 @@ class Resampler:
         self.codes = codes["code"].cast(pl.Int64).to_numpy()  # (rows,)
         self.counts = _draw_counts(names.len(), draws, np.random.default_rng(seed))  # (draws, clusters)
 
-    def totals(self, values: Array) -> tuple[Array, Array]:
-        """Sum of each column over all rows, and over the rows of each draw.
+    def sums(self, values: Array) -> Array:
+        """Sum of (rows,) values over each cluster: (clusters,)."""
+        return np.bincount(self.codes, weights=values, minlength=self.clusters).astype(np.float64)
 
-        Shapes: (rows, k) -> (k,), (draws, k).
-        """
-        columns = values if values.ndim == 2 else values[:, None]
-        sums = np.column_stack(
-            [np.bincount(self.codes, weights=column, minlength=self.clusters) for column in columns.T]
-        )  # (clusters, k)
-        drawn = np.concatenate(
+    def drawn(self, sums: Array) -> Array:
+        """Totals of each draw, from sums of clusters: (clusters, k) -> (draws, k)."""
+        return np.concatenate(
             [self.counts[at : at + _CHUNK].astype(np.float64) @ sums for at in range(0, self.draws, _CHUNK)]
         )
-        return sums.sum(axis=0), drawn
 
     def interval(self, estimate: float, drawn: Array) -> Interval:
         """Percentile interval of a figure's draws; NaN where fewer than half of them are finite."""
@@ -87,9 +90,17 @@ class Resampler:
 
     def ratio(self, above: Array, below: Array) -> Interval:
         """sum(above) / sum(below) of (rows,) values: a mean where `below` is 1, a weighted mean where it is weight."""
-        point, drawn = self.totals(np.column_stack([above, below]))
-        estimate = float(point[0] / point[1]) if point[1] else float("nan")
-        return self.interval(estimate, _divide(drawn[:, 0], drawn[:, 1]))
+        return self.ratios({"": (self.sums(above), self.sums(below))})[""]
+
+    def ratios(self, sums: Mapping[Key, tuple[Array, Array]]) -> dict[Key, Interval]:
+        """`ratio` of many figures at once, from their sums over clusters: key -> ((clusters,), (clusters,))."""
+        if not sums:
+            return {}
+        above = np.column_stack([pair[0] for pair in sums.values()])
+        below = np.column_stack([pair[1] for pair in sums.values()])
+        estimates = _divide(above.sum(axis=0), below.sum(axis=0))
+        draws = _divide(self.drawn(above), self.drawn(below))
+        return {key: self.interval(float(estimates[at]), draws[:, at]) for at, key in enumerate(sums)}
 
     def mean(self, values: Array, weight: Array | None = None) -> Interval:
         """(Weighted) mean of (rows,) values."""
@@ -103,8 +114,7 @@ class Resampler:
     def improvement(self, ours: Array, theirs: Array, weight: Array | None = None) -> Interval:
         """1 - sum(w ours) / sum(w theirs), paired: .05 where our loss is 5% less."""
         weights = np.ones_like(ours) if weight is None else weight
-        ratio = self.ratio(ours * weights, theirs * weights)
-        return Interval(1.0 - ratio.estimate, 1.0 - ratio.high, 1.0 - ratio.low)
+        return self.ratio(ours * weights, theirs * weights).from_one()
 
 
 def _divide(above: Array, below: Array) -> Array:

@@ -21,6 +21,20 @@ LEVELS: Final = (0.015, 0.25, 0.5, 0.75, 0.95, 0.99)
 CROSSING_TOLERANCE: Final = 1e-9  # of a quantile's size: what float32 weights and a sum leave
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """A figure as sum(above) / sum(below) over rows; (rows,) each."""
+
+    above: Array
+    below: Array
+
+    @property
+    def value(self) -> float:
+        """The figure over all rows; NaN where there is nothing to divide by."""
+        below = float(self.below.sum())
+        return float(self.above.sum()) / below if below else float("nan")
+
+
 class Task(Protocol):
     """What the lifecycle asks of a kind of target."""
 
@@ -46,15 +60,22 @@ class Task(Protocol):
 
     @property
     def primary(self) -> str:
-        """Name of the loss that decides, as in `row_figures`."""
+        """Name of the loss that decides, as in `ratios`."""
         ...
 
     def loss(self, label: pl.Series, predictions: pl.DataFrame) -> pl.Series:
         """Primary loss of each row, >= 0."""
         ...
 
-    def row_figures(self, label: Array, predictions: Array, costs: UnitCosts) -> dict[str, Array]:
-        """Figures of each row whose means over rows are reported."""
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Names of the ratios that are losses, so that two models can be compared by them; the primary first."""
+        ...
+
+    def ratios(
+        self, label: pl.Series, predictions: pl.DataFrame, price: pl.Series | None, costs: UnitCosts
+    ) -> dict[str, Ratio]:
+        """Every figure that is a sum over rows divided by a sum over rows, so that rows can be resampled."""
         ...
 
     def metrics(
@@ -93,6 +114,7 @@ class QuantileTask:
     levels: tuple[float, ...] = LEVELS
     name: str = "quantiles"
     primary: str = "pinball"
+    compared: tuple[str, ...] = ("pinball", "pinball_weighted", "mae", "mae_weighted", "mse", "stock_cost")
     baselines: tuple[str, ...] = (
         "moving_average",
         "seasonal_naive",
@@ -116,18 +138,39 @@ class QuantileTask:
         """Pinball loss of each row summed over the levels."""
         return pl.Series("loss", metrics.pinball(*self._arrays(label, predictions), self.levels))
 
-    def row_figures(self, label: Array, predictions: Array, costs: UnitCosts) -> dict[str, Array]:
-        """Pinball, absolute error of the median, squared error of the implied mean, and costs in prices."""
-        overstock, stockout = period_costs(label, predictions, self.levels, costs)
-        median = metrics.quantile_at(predictions, self.levels, 0.5)
-        return {
-            "pinball": metrics.pinball(label, predictions, self.levels),
-            "mae": np.abs(label - median),
-            "mse": (label - metrics.implied_mean(predictions, self.levels)) ** 2,
-            "overstock_cost": overstock,
-            "stockout_cost": stockout,
-            "stock_cost": overstock + stockout,
+    def ratios(
+        self, label: pl.Series, predictions: pl.DataFrame, price: pl.Series | None, costs: UnitCosts
+    ) -> dict[str, Ratio]:
+        """Losses, bias, costs and both sides of each level's calibration.
+
+        The median is judged by the absolute error, the implied mean by the squared error and by `bias`, the forecast
+        surplus as a share of demand. Costs are in prices; `_weighted` is by price. Rows without a price count in
+        neither; without any price a cost is per unit, and nothing is weighted.
+        """
+        truth, quantiles = self._arrays(label, predictions)
+        mean = metrics.implied_mean(quantiles, self.levels)
+        absolute = np.abs(truth - metrics.quantile_at(quantiles, self.levels, 0.5))
+        per_level = metrics.pinball_per_level(truth, quantiles, self.levels)  # (rows, levels)
+        overstock, stockout = period_costs(truth, quantiles, self.levels, costs)
+        weight, has_price, is_priced = _weights(price, truth)
+        one = np.ones_like(truth)
+        found = {
+            "pinball": Ratio(per_level.sum(axis=1), one),
+            "mae": Ratio(absolute, one),
+            "mse": Ratio((truth - mean) ** 2, one),
+            "bias": Ratio(mean - truth, truth),
+            "overstock_cost": Ratio(overstock * weight, has_price),
+            "stockout_cost": Ratio(stockout * weight, has_price),
+            "stock_cost": Ratio((overstock + stockout) * weight, has_price),
         }
+        if is_priced:
+            found["pinball_weighted"] = Ratio(found["pinball"].above * weight, weight)
+            found["mae_weighted"] = Ratio(absolute * weight, weight)
+        for place, output in enumerate(self.outputs):
+            found[f"pinball_{output}"] = Ratio(per_level[:, place], one)
+            found[f"below_{output}"] = Ratio((truth < quantiles[:, place]).astype(np.float64), one)
+            found[f"not_above_{output}"] = Ratio((truth <= quantiles[:, place]).astype(np.float64), one)
+        return found
 
     def metrics(
         self,
@@ -136,27 +179,13 @@ class QuantileTask:
         weight: pl.Series | None = None,
         costs: UnitCosts | None = None,
     ) -> dict[str, float]:
-        """Pinball and its levels, MAE (median), MSE and RMSE (implied mean), costs per row, calibration distances.
-
-        With a weight, such as the price, also `pinball_weighted`, `mae_weighted`; costs are multiplied by it, as they
-        are shares of the price.
-        """
-        truth, quantiles = self._arrays(label, predictions)
-        share = None if weight is None else metrics.column(weight)
-        figures = self.row_figures(truth, quantiles, costs or UnitCosts())
-        found = {
-            name: metrics.weighted_mean(values if share is None or not name.endswith("_cost") else values * share)
-            for name, values in figures.items()
-        }
+        """The ratios, `rmse`, and `calibration_q...`: the distance of each level from calibration."""
+        ratios = self.ratios(label, predictions, weight, costs or UnitCosts())
+        found = {name: ratio.value for name, ratio in ratios.items()}
         found["rmse"] = float(np.sqrt(found["mse"]))
-        if share is not None:
-            found["pinball_weighted"] = metrics.weighted_mean(figures["pinball"], share)
-            found["mae_weighted"] = metrics.weighted_mean(figures["mae"], share)
-        per_level = metrics.pinball_per_level(truth, quantiles, self.levels)
-        for place, output in enumerate(self.outputs):
-            found[f"pinball_{output}"] = metrics.weighted_mean(per_level[:, place])
-        for output, level in zip(self.outputs, metrics.calibration(truth, quantiles, self.levels), strict=True):
-            found[f"calibration_{output}"] = level.distance
+        for output, level in zip(self.outputs, self.levels, strict=True):
+            sides = metrics.LevelCalibration(level, found.pop(f"below_{output}"), found.pop(f"not_above_{output}"))
+            found[f"calibration_{output}"] = sides.distance
         return found
 
     def validate(self, predictions: pl.DataFrame, rows: int | None = None) -> None:
@@ -178,6 +207,7 @@ class ProbabilityTask:
 
     name: str = "probability"
     primary: str = "log_loss"
+    compared: tuple[str, ...] = ("log_loss", "log_loss_weighted", "brier")
     outputs: tuple[str, ...] = ("probability",)
     levels: tuple[float, ...] = ()
     baselines: tuple[str, ...] = ("base_rate", "series_rate", "recency")
@@ -186,11 +216,23 @@ class ProbabilityTask:
         """Log loss of each row in nats."""
         return pl.Series("loss", metrics.log_loss(*self._arrays(label, predictions)))
 
-    def row_figures(self, label: Array, predictions: Array, costs: UnitCosts) -> dict[str, Array]:
-        """Log loss and Brier score of each row."""
-        del costs  # a probability alone implies no stock
-        probability = predictions[:, 0]
-        return {"log_loss": metrics.log_loss(label, probability), "brier": metrics.brier(label, probability)}
+    def ratios(
+        self, label: pl.Series, predictions: pl.DataFrame, price: pl.Series | None, costs: UnitCosts
+    ) -> dict[str, Ratio]:
+        """Log loss, also weighted by price, Brier score, and the rates said and observed; no stock, no costs."""
+        del costs
+        truth, probability = self._arrays(label, predictions)
+        weight, _, is_priced = _weights(price, truth)
+        one = np.ones_like(truth)
+        found = {
+            "log_loss": Ratio(metrics.log_loss(truth, probability), one),
+            "brier": Ratio(metrics.brier(truth, probability), one),
+            "rate_predicted": Ratio(probability, one),
+            "rate_observed": Ratio(truth, one),
+        }
+        if is_priced:
+            found["log_loss_weighted"] = Ratio(found["log_loss"].above * weight, weight)
+        return found
 
     def metrics(
         self,
@@ -199,16 +241,12 @@ class ProbabilityTask:
         weight: pl.Series | None = None,
         costs: UnitCosts | None = None,
     ) -> dict[str, float]:
-        """Log loss, Brier score, AUC, calibration error and both rates; with a weight also `log_loss_weighted`."""
+        """The ratios, `auc` and `calibration_error`."""
         truth, probability = self._arrays(label, predictions)
-        figures = self.row_figures(truth, probability[:, None], costs or UnitCosts())
-        found = {name: metrics.weighted_mean(values) for name, values in figures.items()}
+        ratios = self.ratios(label, predictions, weight, costs or UnitCosts())
+        found = {name: ratio.value for name, ratio in ratios.items()}
         found["auc"] = metrics.auc(truth, probability)
         found["calibration_error"] = metrics.calibration_error(truth, probability)
-        found["rate_predicted"] = metrics.weighted_mean(probability)
-        found["rate_observed"] = metrics.weighted_mean(truth)
-        if weight is not None:
-            found["log_loss_weighted"] = metrics.weighted_mean(figures["log_loss"], metrics.column(weight))
         return found
 
     def validate(self, predictions: pl.DataFrame, rows: int | None = None) -> None:
@@ -219,6 +257,15 @@ class ProbabilityTask:
 
     def _arrays(self, label: pl.Series, predictions: pl.DataFrame) -> tuple[Array, Array]:
         return metrics.column(label), metrics.column(predictions["probability"])
+
+
+def _weights(price: pl.Series | None, truth: Array) -> tuple[Array, Array, bool]:
+    """Price of each row (0 where it is unknown), where it is known, and whether any is; all ones where none is."""
+    known = np.full_like(truth, np.nan) if price is None else metrics.column(price)
+    has_price = (known > 0).astype(np.float64)
+    if not has_price.any():
+        return np.ones_like(truth), np.ones_like(truth), False
+    return np.nan_to_num(known) * has_price, has_price, True
 
 
 def _checked_shape(task: str, outputs: tuple[str, ...], predictions: pl.DataFrame, rows: int | None) -> Array:

@@ -1,0 +1,137 @@
+"""How good a candidate is on rows that it has not seen, beside champion and baselines, with paired intervals."""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+
+import polars as pl
+
+from platform_assets.errors import ConfigurationError, EmptyFrameError, ModelError, SchemaError
+from platform_assets.science.bootstrap import DRAWS, Resampler
+from platform_assets.science.examples import choose_examples
+from platform_assets.science.findings import Evaluation
+from platform_assets.science.judging import Judged
+from platform_assets.science.stock_cost import UnitCosts
+from platform_assets.science.tasks import Task
+
+CANDIDATE = "candidate"
+KEYS = ("series_id", "issued_at", "target_on", "horizon_days")
+
+
+def evaluate(
+    task: Task,
+    rows: pl.DataFrame,
+    predictions: Mapping[str, pl.DataFrame],
+    *,
+    label: str = "units",
+    candidate: str = CANDIDATE,
+    champion: str | None = None,
+    segments: pl.DataFrame | None = None,
+    history: pl.DataFrame | None = None,
+    costs: UnitCosts | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Evaluation:
+    """The evaluation of `predictions[candidate]`; every other name but the champion's is a baseline.
+
+    `rows`: series_id, issued_at, target_on, horizon_days and the label. Rows without a label (closed, unknown,
+    censored or faulty periods) are left out and counted. `predictions`: frames of the task's outputs, row for row; a
+    baseline fitted on a sample is null elsewhere and compared where it is not.
+    `segments`: row for row, text columns and, if prices are known, `price` as of the issue (see science.segments).
+    `history`: series_id, period_on, units; for the example charts.
+    Raises: ModelError if predictions don't fit the task or the rows; EmptyFrameError if no row has a label.
+    """
+    _check(task, rows, predictions, candidate, champion, label, segments)
+    has_label = rows[label].is_not_null() & rows[label].is_not_nan()
+    judged = rows.filter(has_label)
+    if judged.is_empty():
+        raise EmptyFrameError(
+            f"evaluation: none of {rows.height} rows has a label `{label}`",
+            hint="the window may lie after the last known period; see splits.rolling_origins",
+        )
+    kept = {name: frame.select(task.outputs).filter(has_label) for name, frame in predictions.items()}
+    parts = None if segments is None else segments.filter(has_label)
+    price = parts["price"] if parts is not None and "price" in parts.columns else None
+    costs = costs or UnitCosts()
+    resampler = Resampler(judged["series_id"], draws=draws, seed=seed)
+    found = Judged(task, judged, judged[label].cast(pl.Float64), kept, price, costs, candidate, resampler)
+    baselines = tuple(name for name in predictions if name not in (candidate, champion))
+    best = found.best(baselines)
+    is_quantiles = bool(task.levels)
+    return Evaluation(
+        task=task.name,
+        label=label,
+        candidate=candidate,
+        champion=champion,
+        baselines=baselines,
+        best_baseline=best,
+        primary=task.primary,
+        rows=judged.height,
+        series=judged["series_id"].n_unique(),
+        excluded={"no label": int((~has_label).sum())},
+        judged_from=_instant(rows["issued_at"].min()),
+        first_target_on=_day(judged["target_on"].min()),
+        last_target_on=_day(judged["target_on"].max()),
+        levels=task.levels,
+        origins=judged["issued_at"].n_unique(),
+        has_prices=price is not None and price.null_count() < price.len(),
+        costs=costs,
+        confidence=resampler.confidence,
+        draws=draws,
+        seed=seed,
+        figures=found.figures(),
+        comparisons=found.comparisons(),
+        calibration=found.calibration() if is_quantiles else {},
+        reliability={} if is_quantiles else found.reliability(),
+        roc={} if is_quantiles else found.roc(),
+        slices=found.slices(parts),
+        examples=choose_examples(task, judged, label, kept, candidate, champion or best, history),
+    )
+
+
+def _instant(value: object) -> datetime:
+    assert isinstance(value, datetime), "issued_at is a Datetime column without nulls"
+    return value
+
+
+def _day(value: object) -> date:
+    assert isinstance(value, date), "target_on is a Date column without nulls"
+    return value
+
+
+def _check(
+    task: Task,
+    rows: pl.DataFrame,
+    predictions: Mapping[str, pl.DataFrame],
+    candidate: str,
+    champion: str | None,
+    label: str,
+    segments: pl.DataFrame | None,
+) -> None:
+    lacking = [name for name in (*KEYS, label) if name not in rows.columns]
+    if lacking:
+        raise SchemaError(
+            f"evaluation rows: columns {lacking} are missing; columns: {rows.columns}", hint="attach labels first"
+        )
+    unkeyed = {name: rows[name].null_count() for name in KEYS if rows[name].null_count()}
+    if unkeyed:
+        raise SchemaError(f"evaluation rows: nulls in {unkeyed}", hint="every row needs its whole key")
+    for role, name in (("candidate", candidate), ("champion", champion)):
+        if name is not None and name not in predictions:
+            raise ConfigurationError(
+                f"evaluation: no predictions of the {role} {name!r}", hint=f"predictions are of {sorted(predictions)}"
+            )
+    for name, frame in predictions.items():
+        if frame.height != rows.height:
+            raise ModelError(
+                f"evaluation: {name} has {frame.height} predictions for {rows.height} rows", hint="predict every row"
+            )
+        is_baseline = name not in (candidate, champion)
+        try:
+            task.validate(frame.drop_nulls() if is_baseline else frame)
+        except ModelError as error:
+            raise ModelError(f"evaluation: {name}: {error.message}", hint=error.hint) from error
+    if segments is not None and segments.height != rows.height:
+        raise SchemaError(
+            f"evaluation: {segments.height} rows of segments for {rows.height} rows",
+            hint="see science.segments.describe",
+        )

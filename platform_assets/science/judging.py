@@ -1,0 +1,197 @@
+"""Computes the parts of an evaluation: every sum over a series once, every interval from the same draws."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from platform_assets.science import metrics
+from platform_assets.science.bootstrap import Interval, Resampler
+from platform_assets.science.findings import Comparison, Figures, LevelFigures, Slice
+from platform_assets.science.stock_cost import UnitCosts
+from platform_assets.science.tasks import Ratio, Task
+
+Array = NDArray[np.float64]
+
+AUC_DRAWS = 400  # each takes a pass over the rows
+
+
+class Judged:
+    """Rows with labels and every model's predictions, with all sums over series computed once."""
+
+    def __init__(
+        self,
+        task: Task,
+        rows: pl.DataFrame,
+        label: pl.Series,
+        predictions: Mapping[str, pl.DataFrame],
+        price: pl.Series | None,
+        costs: UnitCosts,
+        candidate: str,
+        resampler: Resampler,
+    ) -> None:
+        self.task, self.rows, self.label, self.candidate = task, rows, label, candidate
+        self.predictions, self.resampler = predictions, resampler
+        self.is_covered = {
+            name: ~frame.select(pl.any_horizontal(pl.all().is_null())).to_series().to_numpy()
+            for name, frame in predictions.items()
+        }
+        self.ratios: dict[str, dict[str, Ratio]] = {
+            name: {
+                figure: Ratio(np.nan_to_num(ratio.above), np.where(self.is_covered[name], ratio.below, 0.0))
+                for figure, ratio in task.ratios(label, frame, price, costs).items()
+            }
+            for name, frame in predictions.items()
+        }
+        self.loss = {name: ratios[task.primary].above for name, ratios in self.ratios.items()}
+        self.opponents = [name for name in predictions if name != candidate]
+
+    def best(self, baselines: Sequence[str]) -> str | None:
+        """The baseline with the least primary loss among those that predicted every row; the first of equals."""
+        whole = [name for name in baselines if self.is_covered[name].all()]
+        return min(whole, key=lambda name: self.loss[name].sum(), default=None)
+
+    def figures(self) -> dict[str, Figures]:
+        """Every figure of every model: ratios, and those that are computed from them."""
+        sums = {
+            (name, figure): (self.resampler.sums(ratio.above), self.resampler.sums(ratio.below))
+            for name, ratios in self.ratios.items()
+            for figure, ratio in ratios.items()
+        }
+        found: dict[str, Figures] = {name: {} for name in self.ratios}
+        for (name, figure), interval in self.resampler.ratios(sums).items():
+            found[name][figure] = interval
+        for name, figures in found.items():
+            if "mse" in figures:
+                mse = figures["mse"]
+                figures["rmse"] = Interval(*(float(np.sqrt(v)) for v in (mse.estimate, mse.low, mse.high)))
+            if not self.task.levels and self.is_covered[name].all():
+                figures["auc"] = self._auc(name)
+                figures["calibration_error"] = self._calibration_error(name)
+        return found
+
+    def comparisons(self) -> dict[str, Comparison]:
+        """The candidate against every other model, on the rows that both cover."""
+        sums: dict[tuple[str, str], tuple[Array, Array]] = {}
+        for name in self.opponents:
+            both = self.is_covered[name]
+            for figure in self.task.compared:
+                if figure in self.ratios[name]:
+                    ours, theirs = self.ratios[self.candidate][figure].above, self.ratios[name][figure].above
+                    sums[name, figure] = self.resampler.sums(ours * both), self.resampler.sums(theirs * both)
+            difference = (self.loss[self.candidate] - self.loss[name]) * both
+            sums[name, ""] = self.resampler.sums(difference), self.resampler.sums(both.astype(np.float64))
+        intervals = self.resampler.ratios(sums)
+        return {
+            name: Comparison(
+                opponent=name,
+                rows=int(self.is_covered[name].sum()),
+                series=self.rows["series_id"].filter(pl.Series(self.is_covered[name])).n_unique(),
+                improvements={
+                    figure: intervals[name, figure].from_one()
+                    for figure in self.task.compared
+                    if (name, figure) in intervals
+                },
+                difference=intervals[name, ""],
+            )
+            for name in self.opponents
+        }
+
+    def slices(self, segments: pl.DataFrame | None) -> list[Slice]:
+        """Primary loss and improvements in every segment, origin and week of the horizon."""
+        whole = [name for name in self.predictions if self.is_covered[name].all()]
+        masks = list(self._masks(segments))
+        sums: dict[tuple[int, str, str], tuple[Array, Array]] = {}
+        for place, (_, _, mask) in enumerate(masks):
+            count = self.resampler.sums(mask.astype(np.float64))
+            totals = {name: self.resampler.sums(self.loss[name] * mask) for name in whole}
+            for name in whole:
+                sums[place, name, "loss"] = totals[name], count
+                if name != self.candidate:
+                    sums[place, name, "improvement"] = totals[self.candidate], totals[name]
+        intervals = self.resampler.ratios(sums)
+        return [
+            Slice(
+                kind=kind,
+                name=name,
+                rows=int(mask.sum()),
+                series=self.rows["series_id"].filter(pl.Series(mask)).n_unique(),
+                loss={model: intervals[place, model, "loss"] for model in whole},
+                improvements={
+                    model: intervals[place, model, "improvement"].from_one()
+                    for model in whole
+                    if model != self.candidate
+                },
+            )
+            for place, (kind, name, mask) in enumerate(masks)
+        ]
+
+    def _masks(self, segments: pl.DataFrame | None) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+        columns: dict[str, pl.Series] = {}
+        if segments is not None:
+            columns = {kind: segments[kind] for kind in segments.columns if segments[kind].dtype == pl.String}
+        columns["origin"] = (
+            self.rows.select(pl.col("target_on") - pl.duration(days=pl.col("horizon_days"))).to_series().cast(pl.String)
+        )
+        columns["horizon"] = self.rows.select(
+            pl.format("week {}", (pl.col("horizon_days").cast(pl.Int32) - 1) // 7 + 1)
+        ).to_series()
+        for kind, values in columns.items():
+            for name in values.drop_nulls().unique().sort():
+                yield kind, name, (values == name).fill_null(value=False).to_numpy()
+
+    def calibration(self) -> dict[str, list[LevelFigures]]:
+        """Both sides of every level for every model that covers all rows."""
+        sums: dict[tuple[str, str], tuple[Array, Array]] = {}
+        whole = [name for name in self.predictions if self.is_covered[name].all()]
+        for name in whole:
+            for output in self.task.outputs:
+                for side in ("below", "not_above"):
+                    ratio = self.ratios[name][f"{side}_{output}"]
+                    sums[name, f"{side}_{output}"] = self.resampler.sums(ratio.above), self.resampler.sums(ratio.below)
+        intervals = self.resampler.ratios(sums)
+        found: dict[str, list[LevelFigures]] = {}
+        for name in whole:
+            found[name] = []
+            for output, level in zip(self.task.outputs, self.task.levels, strict=True):
+                below, not_above = intervals[name, f"below_{output}"], intervals[name, f"not_above_{output}"]
+                distance = metrics.LevelCalibration(level, below.estimate, not_above.estimate).distance
+                found[name].append(LevelFigures(level, below, not_above, distance))
+        return found
+
+    def _probability(self, name: str) -> tuple[Array, Array]:
+        return metrics.column(self.label), metrics.column(self.predictions[name]["probability"])
+
+    def reliability(self) -> dict[str, list[metrics.ReliabilityBin]]:
+        """What was said and what came, for every model that covers all rows."""
+        return {
+            name: metrics.reliability(*self._probability(name))
+            for name in self.predictions
+            if self.is_covered[name].all()
+        }
+
+    def roc(self) -> dict[str, list[tuple[float, float]]]:
+        """At most 101 points of the ROC curve, for every model that covers all rows."""
+        found = {}
+        for name in self.predictions:
+            if self.is_covered[name].all():
+                false_rate, true_rate = metrics.roc_curve(*self._probability(name))
+                shown = np.unique(np.linspace(0, false_rate.size - 1, 101).round().astype(int))
+                found[name] = [(float(false_rate[at]), float(true_rate[at])) for at in shown]
+        return found
+
+    def _auc(self, name: str) -> Interval:
+        label, score = self._probability(name)
+        counts = self.resampler.counts[:AUC_DRAWS]
+        drawn = [metrics.auc(label, score, draw[self.resampler.codes].astype(np.float64)) for draw in counts]
+        return self.resampler.interval(metrics.auc(label, score), np.array(drawn))
+
+    def _calibration_error(self, name: str) -> Interval:
+        label, probability = self._probability(name)
+        place = metrics.bin_of(probability)
+        surplus = [(probability - label) * (place == at) for at in range(metrics.RELIABILITY_BINS)]
+        sums = np.column_stack([self.resampler.sums(values) for values in [*surplus, np.ones_like(label)]])
+        totals = self.resampler.drawn(sums)  # (draws, bins + 1)
+        drawn = np.abs(totals[:, :-1]).sum(axis=1) / totals[:, -1]
+        return self.resampler.interval(metrics.calibration_error(label, probability), drawn)
