@@ -15,8 +15,12 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 State = Annotated[Path | None, typer.Option("--state", help="State directory; the last demo's where left out.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Data = Annotated[Path | None, typer.Option("--data", help="Parquet or CSV file of sales lines; simulated where left out.")]
-Source = Annotated[str | None, typer.Option("--source", help="Folder of defs/data; told from the file's schema where left out.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", help="Parquet or CSV file of sales lines; simulated where left out.")
+]
+Source = Annotated[
+    str | None, typer.Option("--source", help="Folder of defs/data; told from the file's schema where left out.")
+]
 
 
 @app.callback()
@@ -69,7 +73,19 @@ def dev(port: Annotated[int, typer.Option(help="Port on loopback.")] = 3000, sta
     dagster = Path(sys.executable).with_name("dagster")
     raise typer.Exit(
         subprocess.call(
-            ["env", *environment, str(dagster), "dev", "-w", "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)], cwd=PROJECT
+            [
+                "env",
+                *environment,
+                str(dagster),
+                "dev",
+                "-w",
+                "workspace.yaml",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+            ],
+            cwd=PROJECT,
         )
     )
 
@@ -117,20 +133,31 @@ def predict(
 
 
 @app.command()
-def reproduce(model: str, version: Annotated[str | None, typer.Option(help="The champion's where left out.")] = None, state: State = None, as_json: AsJson = False) -> None:
+def reproduce(
+    model: str,
+    version: Annotated[str | None, typer.Option(help="The champion's where left out.")] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
     """Train a version of MODEL again from its manifest and compare hashes; also written MODEL@VERSION."""
     from platform_assets.locate import current
     from platform_assets.reproduction import reproduce_version
 
     model, _, named = model.partition("@")
-    answer, text = reproduce_version(current(state), model, version or named or None, lambda line: print(line, file=sys.stderr, flush=True))
+    answer, text = reproduce_version(
+        current(state), model, version or named or None, lambda line: print(line, file=sys.stderr, flush=True)
+    )
     _print(answer, text, as_json)
     if answer["verdict"] != "equal":
         raise typer.Exit(1)
 
 
 @app.command()
-def impact(column: Annotated[str, typer.Argument(help="TABLE.COLUMN, such as sales.price")], state: State = None, as_json: AsJson = False) -> None:
+def impact(
+    column: Annotated[str, typer.Argument(help="TABLE.COLUMN, such as sales.price")],
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
     """Print what depends on a column, through features and models."""
     from platform_assets.answers import impact_of
     from platform_assets.locate import current

@@ -7,11 +7,12 @@ import os
 from pathlib import Path
 
 import dagster as dg
+from resources.deployment import Settings, executor_for, resources_for
 
+from platform_assets.components.model_assets import model_names
 from platform_assets.components.sales_source import SalesSource
 from platform_assets.components.source_window import set_window
 from platform_assets.components.trained_model import TrainedModel
-from resources.deployment import Settings, executor_for, resources_for
 
 PROJECT = Path(__file__).parents[1]
 
@@ -24,6 +25,7 @@ def component_tree() -> dg.ComponentTree:
 def assemble(settings: Settings) -> dg.Definitions:
     """The graph of one source in one state directory."""
     from sensors.arrival import arrival_sensor
+
     from sensors.failure import failure_sensor
     from sensors.monitoring import automation_sensor
     from sensors.retraining import retraining_sensor
@@ -31,20 +33,18 @@ def assemble(settings: Settings) -> dg.Definitions:
     set_window(settings.source, *settings.window)
     tree = component_tree()
     source = tree.load_component(Path("data") / settings.source, SalesSource)
-    graph = dg.Definitions.merge(*(tree.build_defs(Path(room)) for room in (f"data/{settings.source}", "features", "models", "reports")))
-    models = [tree.load_component(path, TrainedModel) for path in model_folders(tree)]
+    graph = dg.Definitions.merge(
+        *(tree.build_defs(Path(room)) for room in (f"data/{settings.source}", "features", "models", "reports"))
+    )
     sensors = [arrival_sensor(), automation_sensor(), failure_sensor()]
-    sensors += [retraining_sensor(folder.name, model.retraining) for folder, model in zip(model_folders(tree), models, strict=True)]
+    for name in model_names():
+        sensors.append(retraining_sensor(name, tree.load_component(Path("models") / name, TrainedModel).retraining))
     return dg.Definitions.merge(
         graph,
-        dg.Definitions(sensors=sensors, resources=resources_for(settings, source.facts()), executor=executor_for(settings)),
+        dg.Definitions(
+            sensors=sensors, resources=resources_for(settings, source.facts()), executor=executor_for(settings)
+        ),
     )
-
-
-def model_folders(tree: dg.ComponentTree) -> list[Path]:
-    """Folders of defs/models, relative to defs/."""
-    models = tree.defs_module_path / "models"
-    return [path.parent.relative_to(tree.defs_module_path) for path in sorted(models.glob("*/defs.yaml"))]
 
 
 def settings() -> Settings:

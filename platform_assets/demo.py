@@ -10,11 +10,12 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
+from resources.deployment import Settings
 
 from platform_assets import names
-from platform_assets.definitions import PROJECT, assemble, component_tree, model_folders
+from platform_assets.components.model_assets import model_names
+from platform_assets.definitions import PROJECT, assemble
 from platform_assets.errors import PerennialError
-from resources.deployment import Settings
 
 Echo = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -50,7 +51,7 @@ def run(settings: Settings, echo: Echo) -> dict[str, Any]:
 
 def stages() -> list[str]:
     """`data`, then the models, the demo's first one first."""
-    models = [folder.name for folder in model_folders(component_tree())]
+    models = model_names()
     return ["data", *sorted(models, key=lambda name: (name != FIRST_MODEL, name))]
 
 
@@ -78,7 +79,9 @@ def execute(job: dg.JobDefinition, instance: dg.DagsterInstance, stage: str, set
         _run(job, instance, lifecycle, {**tags, names.TAG_MODEL: stage}, echo)
 
 
-def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, selection: list[dg.AssetKey], tags: dict[str, str], echo: Echo) -> None:
+def _run(
+    job: dg.JobDefinition, instance: dg.DagsterInstance, selection: list[dg.AssetKey], tags: dict[str, str], echo: Echo
+) -> None:
     if not selection:
         return
     run_id = dg.DagsterRun.make_run_id() if hasattr(dg.DagsterRun, "make_run_id") else _new_run_id()
@@ -92,7 +95,9 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, selection: list[dg
         elif event.event_type is DagsterEventType.STEP_START:
             began[event.step_key] = time.monotonic()
         elif event.event_type is DagsterEventType.STEP_SUCCESS:
-            echo(f"    {event.step_key.replace('__', '/')}: {time.monotonic() - began.get(event.step_key, time.monotonic()):.1f} s")
+            echo(
+                f"    {event.step_key.replace('__', '/')}: {time.monotonic() - began.get(event.step_key, time.monotonic()):.1f} s"
+            )
         elif event.event_type is DagsterEventType.STEP_FAILURE:
             echo(f"    {event.step_key.replace('__', '/')}: FAILED")
 
@@ -101,7 +106,10 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, selection: list[dg
         asset_selection=selection, instance=instance, tags=tags, run_config=QUIET, run_id=run_id, raise_on_error=False
     )
     if not result.success:
-        raise DemoFailedError("\n".join(failures(result)), hint="mend what it names and run the same command again; what is done stays done")
+        raise DemoFailedError(
+            "\n".join(failures(result)),
+            hint="mend what it names and run the same command again; what is done stays done",
+        )
 
 
 def failures(result: Any) -> Iterator[str]:

@@ -7,9 +7,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from resources.deployment import Settings
+
 from platform_assets.definitions import PROJECT, component_tree
 from platform_assets.errors import ConfigurationError
-from resources.deployment import Settings
 
 STATES = PROJECT / ".state"
 SIMULATOR = "simulator"
@@ -25,7 +26,9 @@ class Pin:
     ends_on: date
 
     def to_json(self) -> str:
-        return json.dumps({**self.__dict__, "starts_on": self.starts_on.isoformat(), "ends_on": self.ends_on.isoformat()}, indent=1)
+        return json.dumps(
+            {**self.__dict__, "starts_on": self.starts_on.isoformat(), "ends_on": self.ends_on.isoformat()}, indent=1
+        )
 
     @classmethod
     def read(cls, state: Path) -> "Pin | None":
@@ -33,7 +36,9 @@ class Pin:
         if not file.exists():
             return None
         found: dict[str, Any] = json.loads(file.read_text())
-        return cls(found["source"], found["data"], date.fromisoformat(found["starts_on"]), date.fromisoformat(found["ends_on"]))
+        return cls(
+            found["source"], found["data"], date.fromisoformat(found["starts_on"]), date.fromisoformat(found["ends_on"])
+        )
 
 
 def choose(*, data: Path | None, source: str | None, state: Path | None) -> Settings:
@@ -43,7 +48,10 @@ def choose(*, data: Path | None, source: str | None, state: Path | None) -> Sett
     """
     from platform_assets.components.source_choice import date_range, recognise, source_facts
 
-    known = {path.parent.name: path.parent for path in sorted((component_tree().defs_module_path / "data").glob("*/defs.yaml"))}
+    known = {
+        path.parent.name: path.parent
+        for path in sorted((component_tree().defs_module_path / "data").glob("*/defs.yaml"))
+    }
     if source is not None and source not in known:
         raise ConfigurationError(f"no source {source!r} in platform_assets/defs/data; known: {', '.join(known)}")
     if data is not None and not data.exists():
@@ -75,7 +83,9 @@ def current(state: Path | None) -> Settings:
     folder = (state or Path(pointer.read_text())).resolve()
     pin = Pin.read(folder)
     if pin is None:
-        raise ConfigurationError(f"{folder} is no state directory: it has no source.json", hint="run `make demo`, or name one with --state")
+        raise ConfigurationError(
+            f"{folder} is no state directory: it has no source.json", hint="run `make demo`, or name one with --state"
+        )
     return Settings.local(folder, pin.source, Path(pin.data) if pin.data else None, window=(pin.starts_on, pin.ends_on))
 
 

@@ -1,5 +1,6 @@
 """The assets of one model's life; each body calls one stage."""
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,9 +11,21 @@ from platform_assets.components.trained_model import ModelSpec
 STAGES = ("training_set", "candidate", "evaluation", "champion", "predictions", "monitoring")
 
 
+def model_names() -> list[str]:
+    """Folders of defs/models."""
+    return sorted(file.parent.name for file in (Path(__file__).parents[1] / "defs" / "models").glob("*/defs.yaml"))
+
+
 def model_definitions(spec: ModelSpec, *, kind: str) -> dg.Definitions:
     """Assets, checks and the retraining job of one model."""
-    assets = [_training_set(spec), _candidate(spec, kind), _evaluation(spec), _champion(spec), _predictions(spec), _monitoring(spec)]
+    assets = [
+        _training_set(spec),
+        _candidate(spec, kind),
+        _evaluation(spec),
+        _champion(spec),
+        _predictions(spec),
+        _monitoring(spec),
+    ]
     lifecycle = dg.AssetSelection.assets(*(names.model_key(spec.name, stage) for stage in STAGES[:5]))
     job = dg.define_asset_job(
         names.retraining_job(spec.name),
@@ -49,7 +62,7 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
         **_common(spec, "training_set", about, {"feast", "polars", "deltalake"}),
         deps=[dg.AssetKey(key) for key in deps],
         metadata={"dagster/column_lineage": training_set_lineage(spec)},
-        required_resource_keys={"tables", "feature_store", "clock", "source"},
+        required_resource_keys={"tables", "feature_store", "clock", "source", "ledger", "registry"},
         retry_policy=policies.RETRY_IO,
     )
     def training_set(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
@@ -73,7 +86,7 @@ def _candidate(spec: ModelSpec, kind: str) -> dg.AssetsDefinition:
         deps=[dg.AssetKey(names.model_key(spec.name, "training_set"))],
         metadata={"dagster/column_lineage": model_lineage(spec)},
         io_manager_key="json_io_manager",
-        required_resource_keys={"tables", "registry", "clock", "compute", "feature_store", "source"},
+        required_resource_keys={"tables", "registry", "ledger", "clock", "compute", "feature_store", "source"},
         op_tags=policies.compute_tags(spec.compute),
     )
     def candidate(context: dg.AssetExecutionContext) -> dg.MaterializeResult[dict[str, Any]]:
@@ -92,11 +105,17 @@ def _evaluation(spec: ModelSpec) -> dg.AssetsDefinition:
 
     @dg.asset(
         **_common(spec, "evaluation", about, {"html", "mlflow"}),
-        ins={"candidate": dg.AssetIn(key=dg.AssetKey(names.model_key(spec.name, "candidate")), input_manager_key="json_io_manager")},
+        ins={
+            "candidate": dg.AssetIn(
+                key=dg.AssetKey(names.model_key(spec.name, "candidate")), input_manager_key="json_io_manager"
+            )
+        },
         io_manager_key="json_io_manager",
         required_resource_keys={"tables", "registry", "ledger", "clock", "compute", "source", "artifacts"},
     )
-    def evaluation(context: dg.AssetExecutionContext, candidate: dict[str, Any]) -> dg.MaterializeResult[dict[str, Any]]:
+    def evaluation(
+        context: dg.AssetExecutionContext, candidate: dict[str, Any]
+    ) -> dg.MaterializeResult[dict[str, Any]]:
         from platform_assets.components.evaluating import evaluate_candidate
 
         return evaluate_candidate(spec, context, candidate)
@@ -112,7 +131,11 @@ def _champion(spec: ModelSpec) -> dg.AssetsDefinition:
 
     @dg.asset(
         **_common(spec, "champion", about, {"mlflow"}),
-        ins={"evaluation": dg.AssetIn(key=dg.AssetKey(names.model_key(spec.name, "evaluation")), input_manager_key="json_io_manager")},
+        ins={
+            "evaluation": dg.AssetIn(
+                key=dg.AssetKey(names.model_key(spec.name, "evaluation")), input_manager_key="json_io_manager"
+            )
+        },
         io_manager_key="json_io_manager",
         required_resource_keys={"registry", "ledger", "clock"},
     )
@@ -162,8 +185,12 @@ def _monitoring(spec: ModelSpec) -> dg.AssetsDefinition:
         **_common(spec, "monitoring", about, {"polars"}),
         deps=[dg.AssetKey(names.model_key(spec.name, "predictions")), dg.AssetKey(["sales"])],
         check_specs=[
-            dg.AssetCheckSpec("feature_drift", asset=key, description="Inputs now against the champion's training set."),
-            dg.AssetCheckSpec("error", asset=key, description="Loss against a baseline's, since the champion's backtest."),
+            dg.AssetCheckSpec(
+                "feature_drift", asset=key, description="Inputs now against the champion's training set."
+            ),
+            dg.AssetCheckSpec(
+                "error", asset=key, description="Loss against a baseline's, since the champion's backtest."
+            ),
         ],
         required_resource_keys={"tables", "registry", "ledger", "clock", "source", "feature_store"},
         automation_condition=policies.WHEN_UPSTREAM_MOVES,

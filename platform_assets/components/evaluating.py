@@ -1,0 +1,183 @@
+"""The candidate against baselines and champion, on rows that neither was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import dagster as dg
+
+from platform_assets import names
+from platform_assets.components.trained_model import ModelSpec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from platform_assets.science.evaluation import Evaluation
+    from platform_assets.science.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Window:
+    """What is judged: forecasts issued from `opens_at` on, and which fit of the champion may be judged there."""
+
+    opens_at: datetime
+    champion_fit: Literal["shipped", "evaluation"] | None
+
+
+def evaluation_window(issued: list[datetime], champion: Manifest | None) -> Window:
+    """The window of a candidate: what came after the champion's last label, or, where nothing did, all origins.
+
+    Then the champion is judged by its evaluation fit, provided that it had not seen the window either; a champion whose
+    both fits have seen all of the window opens it at the last origin that its evaluation fit has not seen.
+    """
+    instants = sorted(set(issued))
+    if champion is None:
+        return Window(instants[0], None)
+    unseen = [at for at in instants if at >= champion.shipped.cut_at]
+    if unseen:
+        return Window(unseen[0], "shipped")
+    unseen = [at for at in instants if at >= champion.evaluation.cut_at]
+    return Window(unseen[0] if unseen else instants[-1], "evaluation")
+
+
+def champion_manifest(spec: ModelSpec, res: Any) -> tuple[str | None, Manifest | None]:
+    """Version and manifest of who answers now; Nones before the first promotion."""
+    champion = res.ledger.champion(spec.name)
+    if champion is None:
+        return None, None
+    return champion.version, res.registry.manifest(spec.name, champion.version)
+
+
+def observed(sales: pl.LazyFrame) -> pl.DataFrame:
+    """The panel as known now: series_id, period_on, units, price; what baselines and segments are computed from."""
+    from platform_assets.science.demand import panel
+
+    rows = panel.dense(sales).rows.sort("history", names.PERIOD_ON)
+    return rows.unique([names.SERIES_ID, names.PERIOD_ON], keep="last", maintain_order=True).select(
+        names.SERIES_ID, names.PERIOD_ON, names.UNITS, "price"
+    )
+
+
+def evaluate_candidate(
+    spec: ModelSpec, context: dg.AssetExecutionContext, candidate: dict[str, Any]
+) -> dg.MaterializeResult[dict[str, Any]]:
+    """Predict, compare, report; figures go to the candidate's MLflow run."""
+    from platform_assets.components.training import known_sales, read_training_set
+    from platform_assets.science import baselines, evaluation, report, segments
+    from platform_assets.science.stock_cost import UnitCosts
+    from platform_assets.science.tasks import TASKS
+
+    res, log, version = context.resources, context.log, candidate["version"]
+    task = TASKS[spec.task]
+    window = Window(datetime.fromisoformat(candidate["judged_from"]), candidate["champion_fit"])
+    rows = read_training_set(spec, res.tables, candidate["training_set"]).judged_from(window.opens_at)
+    manifest = res.registry.manifest(spec.name, version)
+    history = observed(known_sales(res))
+    log.info(
+        f"{rows.height:,} rows judged from {window.opens_at:%Y-%m-%d} on; baselines {', '.join(spec.baselines or task.baselines)}"
+    )
+    with res.compute.profile(spec.compute).limits():
+        predictions = {
+            "candidate": res.registry.load(spec.name, version, "evaluation").predict(rows.select(manifest.features))
+        }
+        champion, against = champion_manifest(spec, res)
+        if champion is not None and against is not None and window.champion_fit is not None:
+            fitted = res.registry.load(spec.name, champion, window.champion_fit)
+            predictions["champion"] = fitted.predict(rows.select(against.features))
+        predictions |= baselines.for_rows(
+            spec.baselines or task.baselines, rows, history, task, period_days=res.source.period_days, seed=spec.seed
+        )
+    log.info("paired intervals over series")
+    found = evaluation.evaluate(
+        task,
+        rows,
+        predictions,
+        label=spec.label,
+        champion="champion" if "champion" in predictions else None,
+        segments=segments.describe(rows, history),
+        history=history,
+        costs=UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
+        seed=spec.seed,
+    )
+    evidence = _evidence(spec, res, version, found, champion, against, window)
+    page = report.build(found, title=f"{spec.name}@{version}")
+    uri = _publish(spec, res, version, found, page)
+    figures = {name: interval.estimate for name, interval in found.figures["candidate"].items()}
+    gains = {
+        f"improvement over {name}": c.improvements[found.primary].estimate for name, c in found.comparisons.items()
+    }
+    return dg.MaterializeResult(
+        value={
+            "model": spec.name,
+            "version": version,
+            "reason": candidate["reason"],
+            "champion": champion,
+            "evidence": evidence.to_dict(),
+            "data": _data(manifest),
+            "figures": {name: value for name, value in figures.items() if value == value},
+        },
+        metadata={
+            "version": int(version),
+            "verdict": dg.MetadataValue.md(page.markdown),
+            "plot": dg.MetadataValue.md(f"![improvement](data:image/svg+xml;base64,{page.svg})"),
+            "report": dg.MetadataValue.path(uri),
+            "rows": found.rows,
+            "series": found.series,
+            **{name: value for name, value in {**figures, **gains}.items() if value == value},
+        },
+    )
+
+
+def _evidence(
+    spec: ModelSpec,
+    res: Any,
+    version: str,
+    found: Evaluation,
+    champion: str | None,
+    against: Manifest | None,
+    window: Window,
+) -> Any:
+    from resources.contract_test import contract_test
+
+    contract = contract_test(res.registry, spec.name, version)
+    cut = getattr(against, window.champion_fit).cut_at if against is not None and window.champion_fit else None
+    return found.gate_evidence(
+        spec.name,
+        candidate_cut=res.registry.manifest(spec.name, version).evaluation.cut_at,
+        champion_cut=cut,
+        champion_version=champion,
+        has_contract_passed=contract.passed,
+        contract_failure="" if contract.passed else contract.reason,
+    )
+
+
+def _publish(spec: ModelSpec, res: Any, version: str, found: Evaluation, page: Any) -> str:
+    """The report beside the version, as the model's latest, and in its MLflow run; returns where it lies."""
+    import json
+
+    folder, content = f"reports/{spec.name}", json.dumps(found.to_dict(), indent=1, allow_nan=False)
+    for name in (version, "latest"):
+        res.artifacts.put(f"{folder}/{name}.html", page.html.encode())
+        res.artifacts.put(f"{folder}/{name}.json", content.encode())
+    metrics = {name: i.estimate for name, i in found.figures["candidate"].items() if i.estimate == i.estimate}
+    metrics |= {
+        f"improvement_over_{name}": c.improvements[found.primary].estimate for name, c in found.comparisons.items()
+    }
+    res.registry.annotate(
+        res.registry.version(spec.name, version),
+        metrics={name: value for name, value in metrics.items() if value == value},
+        artifacts={"report.html": page.html, "evaluation.json": content},
+    )
+    return res.artifacts.uri(f"{folder}/{version}.html")
+
+
+def _data(manifest: Manifest) -> dict[str, str]:
+    """What the version was trained on, for `perennial why`."""
+    tables = ", ".join(f"{name} v{number}" for name, number in sorted(manifest.tables.items()))
+    return {
+        "tables": tables,
+        "rows": f"{manifest.shipped.row_count:,}, labels known by {manifest.shipped.cut_at:%Y-%m-%d %H:%M} UTC",
+        "code": f"{manifest.code.package_sha256[:12]} (commit {manifest.code.commit or 'none'})",
+    }

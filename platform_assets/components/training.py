@@ -1,0 +1,309 @@
+"""Training set and candidate: the first two stages of a model's life."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from platform_assets import names
+from platform_assets.components.trained_model import ModelSpec
+from platform_assets.errors import EmptyFrameError, ModelError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from platform_assets.science.fitting import FitSettings, FittedModel
+    from platform_assets.science.manifest import Fit
+    from platform_assets.science.splits import Origin
+
+RECENT_DAYS = 56  # what `recent_density` calls recent
+ROW_KEY = ["series_id", "issued_at", "target_on"]
+
+
+def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Sampled rows for fitting and all rows of the evaluation window, joined point in time and labelled."""
+    import polars as pl
+
+    from platform_assets.components.evaluating import champion_manifest
+    from platform_assets.science.demand import labels, panel, rows, sampling
+
+    res = context.resources
+    sales_version = res.tables.version(names.SALES)
+    sales = known_sales(res, sales_version)
+    periods = panel.periods(sales).collect()
+    origins = evaluation_origins(spec, periods, res.source)
+    fit = sampling.fit_rows(
+        sales,
+        rows=spec.rows,
+        horizons=horizons(spec, res.source),
+        recent_days=RECENT_DAYS,
+        recent_density=spec.recent_density,
+        are_targets_open=spec.label == names.UNITS,
+        seed=spec.seed,
+    )
+    judged = sampling.evaluation_rows(
+        sales, issued_on=[origin.issued_on for origin in origins], horizons=horizons(spec, res.source)
+    )
+    context.log.info(
+        f"{fit.height:,} rows to fit on, {judged.height:,} to judge on, {len(origins)} origins; joining {spec.feature_service}"
+    )
+    entities = pl.concat([fit.with_columns(purpose=pl.lit("fit")), judged.with_columns(purpose=pl.lit("evaluation"))])
+    joined = res.feature_store.historical(entities, spec.feature_service)
+    derived = rows.derive(
+        joined, country=res.source.country, subdivision=res.source.subdivision, period_days=res.source.period_days
+    )
+    labelled = labels.attach(derived, sales, label=spec.label, period_days=res.source.period_days)
+    missing = sorted(set(spec.features) - set(labelled.columns))
+    if missing:
+        raise ModelError(
+            f"{spec.name}/training_set: features {missing} are not in Feast service `{spec.feature_service}`",
+            hint="add their view to the service in feature_repo/services.py, or remove them from defs.yaml",
+        )
+    champion = champion_manifest(spec, res)[1]  # is judged on the same rows, perhaps by other features
+    wanted = [*spec.features, *(champion.features if champion else ()), spec.label, "label_known_at"]
+    keep = dict.fromkeys([*ROW_KEY, "horizon_days", "purpose", *wanted])
+    frame = labelled.select([name for name in keep if name in labelled.columns]).sort(["purpose", *ROW_KEY])
+    if frame.filter(pl.col("purpose") == "fit").is_empty():
+        raise EmptyFrameError(f"{spec.name}/training_set: no rows to fit on; sales spans {periods.height} open periods")
+    version = res.tables.replace(names.table_name(names.model_key(spec.name, "training_set")), frame)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(f"{sales_version}-{version}"),
+        metadata={
+            "dagster/row_count": frame.height,
+            "rows to fit on": fit.height,
+            "rows to judge on": judged.height,
+            "series": frame["series_id"].n_unique(),
+            "rows without label": frame[spec.label].null_count(),
+            "table version": version,
+            "sales version": sales_version,
+            "origins": ", ".join(str(origin.issued_on) for origin in origins),
+            "dagster/column_schema": _schema(frame),
+        },
+    )
+
+
+def evaluation_origins(spec: ModelSpec, periods: pl.DataFrame, source: Any) -> list[Origin]:
+    """Origins of the evaluation window, which ends with the last known open period."""
+    from platform_assets.science.splits import rolling_origins
+
+    last = periods[names.PERIOD_ON].max()
+    if last is None:
+        raise EmptyFrameError(f"{spec.name}/training_set: sales has no period in which anything was sold")
+    step = max(spec.horizon_days, source.period_days)
+    return rolling_origins(last, spec.origins, step, period_days=source.period_days)  # pyright: ignore[reportArgumentType]
+
+
+def horizons(spec: ModelSpec, source: Any) -> tuple[int, ...]:
+    """Days ahead of the rows: each period of the horizon, or its end where the label spans the horizon."""
+    if spec.label != names.UNITS:
+        return (spec.horizon_days,)
+    return tuple(range(source.period_days, spec.horizon_days + 1, source.period_days))
+
+
+def known_sales(res: Any, version: int | None = None) -> pl.LazyFrame:
+    """Sales as known at the platform's now."""
+    import polars as pl
+
+    return res.tables.scan(names.SALES, version=version).filter(pl.col(names.KNOWN_AT) <= res.clock.now())
+
+
+def _schema(frame: pl.DataFrame) -> dg.TableSchema:
+    from platform_assets.science.demand import columns
+
+    return dg.TableSchema(
+        [
+            dg.TableColumn(name, str(dtype), description=columns.DESCRIPTIONS.get(name))
+            for name, dtype in frame.schema.items()
+        ]
+    )
+
+
+# --- candidate -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A pinned training set: its two parts, in a stated order."""
+
+    fit: pl.DataFrame
+    judged: pl.DataFrame
+    version: int
+
+    def judged_from(self, at: datetime) -> pl.DataFrame:
+        """Rows of forecasts issued from this instant on."""
+        import polars as pl
+
+        return self.judged.filter(pl.col("issued_at") >= at)
+
+    @property
+    def known_at(self) -> datetime:
+        """When the last label of the fit rows was known."""
+        return self.fit["label_known_at"].max()  # pyright: ignore[reportReturnType]
+
+
+def read_training_set(spec: ModelSpec, tables: Any, version: int | None = None) -> TrainingSet:
+    """The training set of a version of its table, rows with a label only, sorted."""
+    import polars as pl
+
+    name = names.table_name(names.model_key(spec.name, "training_set"))
+    version = tables.version(name) if version is None else version
+    frame = tables.scan(name, version=version).sort(["purpose", *ROW_KEY]).collect()
+    labelled = frame.filter(pl.col(spec.label).is_not_null() & pl.col("label_known_at").is_not_null())
+    return TrainingSet(
+        labelled.filter(pl.col("purpose") == "fit"), frame.filter(pl.col("purpose") == "evaluation"), version
+    )
+
+
+def settings_of(spec: ModelSpec, *, threads: int, device: str, progress: Any) -> FitSettings:
+    """What the trainer receives."""
+    from platform_assets.science.fitting import FitSettings
+    from platform_assets.science.tasks import TASKS
+
+    task = TASKS[spec.task]
+    return FitSettings(
+        features=spec.features,
+        label=spec.label,
+        outputs=task.outputs,
+        levels=task.levels,
+        parameters=dict(spec.parameters),
+        seed=spec.seed,
+        threads=threads,
+        device=device,
+        progress=progress,
+    )
+
+
+def fit_once(spec: ModelSpec, rows: pl.DataFrame, settings: FitSettings, cut_at: datetime) -> tuple[FittedModel, Fit]:
+    """One fit of the recipe on rows whose labels were known by the cut, and what a manifest says of it."""
+    from platform_assets.science.fingerprint import content_hash, probe
+    from platform_assets.science.formats import weights_hash
+    from platform_assets.science.manifest import Fit
+    from platform_assets.science.splits import fit_mask
+
+    known = rows.filter(fit_mask(rows, cut_at))
+    if known.is_empty():
+        raise EmptyFrameError(
+            f"{spec.name}: no label was known by {cut_at:%Y-%m-%d %H:%M} UTC; the first of {rows.height} rows is of {rows['label_known_at'].min()}",
+            hint="more history, fewer `origins` or a shorter `horizon_days` in defs.yaml",
+        )
+    model = importlib.import_module(spec.module).__dict__[spec.trainer](known, settings)
+    answers = model.predict(probe(known))
+    return model, Fit(
+        cut_at=cut_at,
+        row_count=known.height,
+        rows_sha256=content_hash(known),
+        predictions_sha256=content_hash(answers),
+        weights_sha256=weights_hash(model.files()),
+    )
+
+
+def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult[dict[str, Any]]:
+    """Fit twice, register one version with its manifest."""
+    from platform_assets.components.evaluating import champion_manifest, evaluation_window
+    from platform_assets.science.fingerprint import probe
+    from platform_assets.science.manifest import Manifest
+    from platform_assets.science.tasks import TASKS
+    from resources.provenance import code_of, platform_name
+
+    res, log = context.resources, context.log
+    rows = read_training_set(spec, res.tables)
+    _, champion = champion_manifest(spec, res)
+    window = evaluation_window(rows.judged["issued_at"].to_list(), champion)
+    reason = context.run.tags.get(names.TAG_REASON, "launched by hand")
+    profile = res.compute.profile(spec.compute)
+    device = profile.device()
+    with profile.limits(), res.registry.open_run(spec.name, context=context, tags={names.TAG_REASON: reason}) as run:
+        settings = settings_of(spec, threads=profile.threads, device=device, progress=log.info)
+        settings = _tuned(spec, rows, settings, run, log)
+        log.info(f"fit 1 of 2: labels known by {window.opens_at:%Y-%m-%d}, to be judged on what came after")
+        judged, judged_fit = fit_once(spec, rows.fit, settings, window.opens_at)
+        log.info(f"fit 2 of 2: all {rows.fit.height:,} rows, to be shipped")
+        shipped, shipped_fit = fit_once(spec, rows.fit, settings, rows.known_at)
+        task, sample = TASKS[spec.task], probe(rows.fit).select(spec.features)
+        module = sys.modules[spec.module].__file__
+        assert module is not None
+        manifest = Manifest(
+            model=spec.name,
+            format=shipped.format,
+            task=spec.task,
+            reason=reason,
+            created_at=res.clock.wall_now(),
+            tables={
+                names.table_name(names.model_key(spec.name, "training_set")): rows.version,
+                **_table_versions(res.tables),
+            },
+            views=res.feature_store.view_hashes(spec.feature_service),
+            code=code_of(Path(module)),
+            image=res.compute.image(spec.compute),
+            platform=platform_name(),
+            features=spec.features,
+            label=spec.label,
+            outputs=task.outputs,
+            levels=task.levels,
+            parameters=dict(settings.parameters),
+            seed=spec.seed,
+            threads=profile.threads,
+            device=device,
+            shipped=shipped_fit,
+            evaluation=judged_fit,
+        )
+        run.log(
+            params={
+                **settings.parameters,
+                "rows": rows.fit.height,
+                "seed": spec.seed,
+                "features": len(spec.features),
+                "task": spec.task,
+            },
+            tags={names.TAG_REASON: reason, "perennial/training_set_version": str(rows.version)},
+        )
+        version = res.registry.register(
+            run,
+            manifest=manifest,
+            shipped=shipped.files(),
+            evaluation=judged.files(),
+            inputs=sample,
+            answers=shipped.predict(sample),
+            tags={names.TAG_CAUSE: context.run.tags.get(names.TAG_CAUSE, "manual")},
+        )
+    return dg.MaterializeResult(
+        value={
+            "model": spec.name,
+            "version": version.version,
+            "mlflow_run_id": version.run_id,
+            "training_set": rows.version,
+            "reason": reason,
+            "judged_from": window.opens_at.isoformat(),
+            "champion_fit": window.champion_fit,
+        },
+        data_version=dg.DataVersion(shipped_fit.weights_sha256[:16]),
+        metadata={
+            "version": int(version.version),
+            "reason": reason,
+            "rows": shipped_fit.row_count,
+            "rows before the evaluation window": judged_fit.row_count,
+            "labels known by": str(rows.known_at),
+            "MLflow run": version.run_id,
+            "weights": shipped_fit.weights_sha256,
+        },
+    )
+
+
+def _table_versions(tables: Any) -> dict[str, int]:
+    found = [names.SALES, names.PLANS, *(names.table_name(names.view_key(view)) for view in names.VIEW_NAMES)]
+    return {name: tables.version(name) for name in found if tables.exists(name)}
+
+
+def _tuned(spec: ModelSpec, rows: TrainingSet, settings: FitSettings, run: Any, log: Any) -> FitSettings:
+    """Settings with the parameters that a search found on rows before the cut; as they are where tuning is off."""
+    if not spec.tuning:
+        return settings
+    from platform_assets.components.tuning_run import search
+
+    return search(spec, rows, settings, run, log)
