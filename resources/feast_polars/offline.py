@@ -43,7 +43,8 @@ class PolarsOfflineStoreConfig(FeastConfigBaseModel):
     """Which values a row may hold. `strict`: only what was known at its time, by the source's created_timestamp_column.
     `feast`: event time alone decides, as in Feast's own stores, with a warning that counts values from the future."""
     root: StrictStr | None = None
-    """Folder or s3:// prefix against which relative paths of sources are resolved; the repository if not given."""
+    """Folder or s3:// prefix that relative paths of sources start from; the repository if not given, and relative to
+    it."""
     storage_options: dict[str, str] = Field(default_factory=dict, repr=False)
     """Object-store settings, such as aws_endpoint_url and aws_region."""
 
@@ -202,7 +203,8 @@ def _settings(config: RepoConfig) -> PolarsOfflineStoreConfig:
 
 def _sources(config: RepoConfig) -> Sources:
     settings = _settings(config)
-    return Sources(root=settings.root or str(config.repo_path or "."), options=settings.storage_options)
+    repo, root = Path(config.repo_path or "."), settings.root or "."
+    return Sources(root=root if "://" in root else str(repo / root), options=settings.storage_options)
 
 
 def _batch_source(view: FeatureView) -> DataSource:
