@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -26,7 +27,7 @@ def binary(name: str) -> str:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """URL of an empty database on a fresh server; the server and its files are gone afterwards."""
+    """URL of a fresh server's first database; the server and its files are gone afterwards."""
     account = pwd.getpwnam("postgres") if os.geteuid() == 0 else None  # the server refuses to run as root
     as_account = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
     with TemporaryDirectory(prefix="ledger-pg-", ignore_cleanup_errors=True) as folder:
@@ -56,7 +57,7 @@ def server() -> Iterator[str]:
             _wait(process, port, log)
             yield f"postgresql://ledger@127.0.0.1:{port}/postgres"
         finally:
-            process.terminate()  # "smart" would wait for clients
+            process.send_signal(signal.SIGQUIT)  # at once: its files go anyway
             try:
                 process.wait(timeout=5)
             except subprocess.TimeoutExpired:
@@ -71,3 +72,14 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path, seconds: float
         assert process.poll() is None, f"PostgreSQL ended: {log.read_text()}"
         assert time.monotonic() < deadline, f"PostgreSQL is not ready after {seconds} s: {log.read_text()}"
         time.sleep(0.05)
+
+
+def new_database(url: str, name: str) -> str:
+    """URL of an empty database on the server."""
+    from sqlalchemy import create_engine, make_url, text
+
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    engine.dispose()
+    return make_url(url).set(database=name).render_as_string(hide_password=False)

@@ -1,6 +1,5 @@
 """The ledger: of two promoters one loses, a cause fires once, and no row ever changes."""
 
-import multiprocessing
 import os
 import pickle
 import random
@@ -9,8 +8,10 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -27,12 +28,10 @@ PROMOTERS = 8
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/state/ledger.db"
-    else:
-        with postgres.server() as address:
-            yield address
+        return f"sqlite:///{tmp_path}/state/ledger.db"
+    return postgres.new_database(request.getfixturevalue("postgres_server"), f"ledger_{uuid4().hex}")
 
 
 @pytest.fixture
@@ -209,10 +208,9 @@ def _promoter(url: str, seed: int, barrier: Any) -> None:
 
 
 @pytest.mark.long
-def test_eight_promoters_leave_the_best_champion(url: str) -> None:
+def test_eight_promoters_leave_the_best_champion(url: str, spawn: SpawnContext) -> None:
     """Read-then-set of an alias leaves the wrong champion in most such rounds; here the last one must be the best,
     and each row must start where the row before it ended."""
-    spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(PROMOTERS, timeout=120)
     promoters = [spawn.Process(target=_promoter, args=(url, seed, barrier)) for seed in range(PROMOTERS)]
     for promoter in promoters:
@@ -246,8 +244,7 @@ def _fire_all(url: str, barrier: Any, won: Any) -> None:
 
 
 @pytest.mark.long
-def test_of_two_daemons_one_fires_each_cause(url: str) -> None:
-    spawn = multiprocessing.get_context("spawn")
+def test_of_two_daemons_one_fires_each_cause(url: str, spawn: SpawnContext) -> None:
     barrier, won = spawn.Barrier(4, timeout=60), spawn.Value("i", 0)
     daemons = [spawn.Process(target=_fire_all, args=(url, barrier, won)) for _ in range(4)]
     for daemon in daemons:
@@ -270,8 +267,8 @@ def _promote_for_ever(url: str, path: str) -> None:
 
 
 @pytest.mark.long
-def test_a_killed_promoter_loses_nothing_that_was_acknowledged(url: str, tmp_path: Path) -> None:
-    spawn, path = multiprocessing.get_context("spawn"), tmp_path / "acknowledged"
+def test_a_killed_promoter_loses_nothing_that_was_acknowledged(url: str, spawn: SpawnContext, tmp_path: Path) -> None:
+    path = tmp_path / "acknowledged"
     path.touch()
     ledger = Ledger(url)
     for number in range(6):

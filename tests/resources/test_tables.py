@@ -1,10 +1,10 @@
 """Delta tables: ranges replace exactly themselves, types never change in silence, and the second writer loses."""
 
-import multiprocessing
 import os
 import signal
 import time
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 import polars as pl
@@ -333,10 +333,9 @@ def _increment(root: str, times: int) -> None:
 
 
 @pytest.mark.long
-def test_concurrent_increments_are_never_lost(tables: Tables) -> None:
+def test_concurrent_increments_are_never_lost(tables: Tables, spawn: SpawnContext) -> None:
     """Four processes, fifteen increments each: with lost updates the count stays below sixty."""
     tables.write("count", pl.DataFrame({"n": [0]}))
-    spawn = multiprocessing.get_context("spawn")
     writers = [spawn.Process(target=_increment, args=(tables.root, 15)) for _ in range(4)]
     for writer in writers:
         writer.start()
@@ -354,9 +353,8 @@ def _rewrite_for_ever(root: str) -> None:
 
 
 @pytest.mark.long
-def test_a_killed_writer_leaves_a_whole_version(tables: Tables) -> None:
+def test_a_killed_writer_leaves_a_whole_version(tables: Tables, spawn: SpawnContext) -> None:
     tables.write("sales", WINTER, partition_by="period_on")
-    spawn = multiprocessing.get_context("spawn")
     for round_number in range(8):
         before = tables.version("sales")
         writer = spawn.Process(target=_rewrite_for_ever, args=(tables.root,))
