@@ -192,8 +192,9 @@ class Tables:
     ) -> "pl.LazyFrame":
         import polars as pl
 
+        has_keys = "aws_secret_access_key" in (self.storage_options or {})
         rows = pl.scan_delta(
-            handle, storage_options=self.storage_options, credential_provider=None if self.storage_options else "auto"
+            handle, storage_options=self.storage_options, credential_provider=None if has_keys else "auto"
         )
         partitioned_on = partition_column(handle.metadata().partition_columns)
         if between is not None:
