@@ -50,7 +50,7 @@ class Run:
     def log(
         self,
         *,
-        parameters: Mapping[str, object] | None = None,
+        params: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
         tags: Mapping[str, str] | None = None,
         datasets: Mapping[str, int] | None = None,
@@ -58,8 +58,8 @@ class Run:
         files: Sequence[Path] = (),
     ) -> None:
         """Logged on the run: `datasets` are tables with their versions, `artifacts` file names with content."""
-        if parameters:
-            self.mlflow.log_params(dict(parameters))
+        if params:
+            self.mlflow.log_params(dict(params))
         if metrics:
             self.mlflow.log_metrics(dict(metrics))
         if tags:

@@ -152,6 +152,7 @@ class Registry(dg.ConfigurableResource):
             **{f"shipped/{name}": one for name, one in shipped.items()},
             **{f"evaluation/{name}": one for name, one in evaluation.items()},
         }
+        run.log(datasets=manifest.tables, tags=_environment_tags(manifest))
         with self._working() as client:
             files["MLmodel"] = mlmodel(run.run_id, manifest, file_hashes(files))
             with written(files) as folder:
@@ -285,6 +286,17 @@ class Registry(dg.ConfigurableResource):
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+def _environment_tags(manifest: "Manifest") -> dict[str, str]:
+    """Code and environment as tags of the run, so that MLflow's search finds them; the manifest has them too."""
+    return {
+        "perennial/code": manifest.code.package_sha256,
+        "perennial/commit": manifest.code.commit or "unknown",
+        "perennial/lock": manifest.code.lock_sha256,
+        "perennial/image": manifest.image,
+        "perennial/platform": manifest.platform,
+    }
 
 
 def _quieten() -> None:

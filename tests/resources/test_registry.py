@@ -101,7 +101,7 @@ def test_one_dagster_run_that_trains_two_models_makes_two_runs_through_dagster_m
             with registry.open_run(model, context=context, tags={"perennial/reason": "drift"}) as run:
                 assert run.mlflow is made[-1]
                 run.log(
-                    parameters={f"p{index}": index for index in range(150)},
+                    params={f"p{index}": index for index in range(150)},
                     metrics={"loss": 1.5},
                     datasets={"sales": 7},
                     artifacts={"report/summary.json": {"a": 1}},
@@ -134,13 +134,13 @@ def test_one_dagster_run_that_trains_two_models_makes_two_runs_through_dagster_m
 def test_a_step_that_is_tried_again_gets_a_run_of_its_own(registry: Registry):
     def train_and_fail() -> None:
         with registry.open_run("demand", dagster_run_id="4b8f4f0e-0000-4000-8000-000000000000") as run:
-            run.log(parameters={"seed": 0})
+            run.log(params={"seed": 0})
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         train_and_fail()
     with registry.open_run("demand", dagster_run_id="4b8f4f0e-0000-4000-8000-000000000000") as run:
-        run.log(parameters={"seed": 1})
+        run.log(params={"seed": 1})
     failed, finished = runs_of(registry, "demand")
     assert (failed.info.status, finished.info.status) == ("FAILED", "FINISHED")
     assert (failed.data.params, finished.data.params) == ({"seed": "0"}, {"seed": "1"})
@@ -233,6 +233,13 @@ def test_a_version_round_trips_with_signature_manifest_and_both_fits(registry: R
     assert registry.load("demand", "1", "evaluation").predict(ROWS[:1]).row(0) == (1.5, 2.5)
     manifest = registry.manifest("demand", "1")
     assert manifest.tables == {"sales": 3}
+    (trained,) = runs_of(registry, "demand")
+    assert [(one.dataset.name, one.dataset.digest) for one in trained.inputs.dataset_inputs] == [("sales", "v3")]
+    assert {trained.data.tags[f"perennial/{name}"] for name in ("code", "commit", "lock")} == {
+        "1" * 64,
+        "abc",
+        "3" * 64,
+    }
     assert [(one.name, one.dtype) for one in manifest.inputs] == [("x", "Float64"), ("recent_units", "List(Float32)")]
 
     import mlflow
