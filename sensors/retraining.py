@@ -48,25 +48,30 @@ def retraining_sensor(model: str, policy: RetrainingPolicy | Mapping[str, Any]) 
         job_name=names.retraining_job(model),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        required_resource_keys={"ledger", "clock", "tables"},
         description=f"Retrains {model} when its policy says so, once per cause: {_told(rules)}.",
     )
-    def sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        return evaluate(context, model, rules)
+    def sensor(
+        context: dg.SensorEvaluationContext,
+        ledger: dg.ResourceParam[Any],
+        clock: dg.ResourceParam[Any],
+        tables: dg.ResourceParam[Any],
+    ) -> dg.RunRequest | dg.SkipReason:
+        return evaluate(context, gather(context, model, rules, ledger, clock, tables), model, rules, ledger)
 
     return sensor
 
 
 def evaluate(
-    context: dg.SensorEvaluationContext, model: str, policy: RetrainingPolicy
+    context: dg.SensorEvaluationContext,
+    evidence: RetrainingEvidence,
+    model: str,
+    policy: RetrainingPolicy,
+    ledger: Ledger,
 ) -> dg.RunRequest | dg.SkipReason:
     """One tick: a claimed cause that still lacks its run, else the policy's decision."""
-    ledger: Ledger = context.resources.ledger
-    evidence = gather(context, model, policy)
-    claimed = [cause for cause in ledger.causes(model) if cause.status in {"fired", "failed"}]
-    for cause in claimed:
-        if request := _outstanding(context, cause, evidence):
-            return request
+    for cause in ledger.causes(model):
+        if cause.status in {"fired", "failed"} and (answer := _outstanding(context.instance, ledger, cause, evidence)):
+            return answer
     past = [PastRetraining(cause.trigger, cause.episode, cause.at) for cause in ledger.causes(model)]
     decision = decide(evidence, policy, past)
     if decision.trigger is None or decision.episode is None:
@@ -87,15 +92,16 @@ def evaluate(
     return _request(model, decision.trigger, decision.episode, decision.reason)
 
 
-def gather(context: dg.SensorEvaluationContext, model: str, policy: RetrainingPolicy) -> RetrainingEvidence:
+def gather(
+    context: dg.SensorEvaluationContext, model: str, policy: RetrainingPolicy, ledger: Ledger, clock: Any, tables: Any
+) -> RetrainingEvidence:
     """What the instance, the ledger and the tables say about a model now."""
-    resources, instance = context.resources, context.instance
-    champion = resources.ledger.champion(model)
+    instance, champion = context.instance, ledger.champion(model)
     trained_until = _trained_until(instance, model)
-    now: datetime = resources.clock.now()
+    now: datetime = clock.now()
     rows = None
     if policy.new_rows is not None and trained_until is not None:
-        rows = _rows_between(resources.tables, trained_until, now)
+        rows = _rows_between(tables, trained_until, now)
     running = dg.RunsFilter(job_name=names.retraining_job(model), statuses=UNFINISHED)
     return RetrainingEvidence(
         now=now,
@@ -138,13 +144,12 @@ def _request(model: str, trigger: str, episode: str, reason: str, attempt: int =
 
 
 def _outstanding(
-    context: dg.SensorEvaluationContext, cause: Cause, evidence: RetrainingEvidence
+    instance: dg.DagsterInstance, ledger: Ledger, cause: Cause, evidence: RetrainingEvidence
 ) -> dg.RunRequest | dg.SkipReason | None:
     """What a claimed cause still needs: its run, a failed one repeated, or nothing; its end goes to the ledger."""
-    ledger: Ledger = context.resources.ledger
     tag = cause_tag(cause.trigger, cause.episode)
     wanted = dg.RunsFilter(tags={names.TAG_MODEL: cause.model, names.TAG_CAUSE: tag})
-    runs = context.instance.get_run_records(wanted)
+    runs = instance.get_run_records(wanted)
     now = datetime.now(UTC)
     statuses = {entry.dagster_run.status for entry in runs}
     if Status.SUCCESS in statuses or Status.CANCELED in statuses:

@@ -92,7 +92,8 @@ class PastRetraining:
 class RetrainingDecision:
     """Retrain or not, with the numbers compared.
 
-    `causes` are all that the policy sees, the chosen one first; `reasons_against` is what kept them from firing.
+    `causes` are all that the policy sees and that have not fired, the chosen one first; `reasons_against` is what kept
+    them from firing. `state` says the same without numbers, so that two ticks of one situation are told from a change.
     """
 
     retrain: bool
@@ -101,6 +102,7 @@ class RetrainingDecision:
     reason: str
     reasons_against: tuple[str, ...] = ()
     causes: tuple[str, ...] = field(default=())
+    state: tuple[str, ...] = field(default=())
 
 
 def _wrong(key: str, value: object, expected: str) -> ConfigurationError:
@@ -112,6 +114,10 @@ class _Cause:
     trigger: str
     episode: str
     reason: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.trigger, self.episode
 
     @property
     def name(self) -> str:
@@ -126,26 +132,28 @@ def decide(
     A failed blocking check of the data vetoes every cause, also a request by hand; so does a retraining under way. The
     cooldown holds back all but requests by hand.
     """
-    compared = list(_comparisons(evidence, policy))
     fired = {(past.trigger, past.episode): past.fired_at for past in sorted(history, key=lambda past: past.fired_at)}
-    causes = [cause for cause in _causes(evidence, policy) if (cause.trigger, cause.episode) not in fired]
-    answered = [cause for cause in _causes(evidence, policy) if (cause.trigger, cause.episode) in fired]
-    against = [f"{c.name} has fired at {fired[c.trigger, c.episode]:%Y-%m-%d %H:%M}" for c in answered]
-    against += _vetoes(evidence)
-    is_vetoed = bool(_vetoes(evidence))
-    eligible = causes
-    if (cooling := _cooling(evidence, policy, history)) and causes:
-        eligible = [cause for cause in causes if cause.trigger == "manual"]
-        if len(eligible) < len(causes):
-            against.append(cooling)
-    names = tuple(cause.name for cause in causes)
-    if is_vetoed or not eligible:
-        found = [cause.reason for cause in causes] or compared or ["the policy has no trigger switched on"]
-        return RetrainingDecision(False, None, None, "; ".join(found), tuple(against), names)
+    seen = _causes(evidence, policy)
+    causes = [cause for cause in seen if cause.key not in fired]
+    against = [f"{cause.name} has fired at {fired[cause.key]:%Y-%m-%d %H:%M}" for cause in seen if cause.key in fired]
+    vetoes, cooling = _vetoes(evidence), _cooling(evidence, policy, history)
+    eligible = [cause for cause in causes if not vetoes and (cooling is None or cause.trigger == "manual")]
+    if cooling is not None and any(cause.trigger != "manual" for cause in causes):
+        against.append(cooling)
+    against += vetoes
+    state = (*sorted(f"{cause.name} {'answered' if cause.key in fired else 'open'}" for cause in seen), *vetoes)
+    if not eligible:
+        compared = [cause.reason for cause in causes] or list(_comparisons(evidence, policy))
+        reason = "; ".join(compared) or "the policy has no trigger switched on"
+        names = tuple(cause.name for cause in causes)
+        judged = tuple(sorted(f"{signal.trigger} judged {signal.champion_version}" for signal in evidence.signals))
+        return RetrainingDecision(
+            False, None, None, reason, tuple(against), names, (f"champion {evidence.champion_version}", *judged, *state)
+        )
     chosen = eligible[0]
-    others = tuple(name for name in names if name != chosen.name)
+    names = (chosen.name, *(cause.name for cause in causes if cause is not chosen))
     return RetrainingDecision(
-        True, chosen.trigger, chosen.episode, chosen.reason, tuple(against), (chosen.name, *others)
+        True, chosen.trigger, chosen.episode, chosen.reason, tuple(against), names, (f"fires {chosen.name}", *state)
     )
 
 

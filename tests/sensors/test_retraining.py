@@ -1,0 +1,380 @@
+"""The retraining sensor against a real ledger and a real instance: every cause once, whatever happens in between."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.events import DagsterEvent
+
+from platform_assets import names, policies
+from platform_assets.errors import ConfigurationError, DuplicateCauseError
+from platform_assets.science.retraining import RetrainingPolicy
+from resources.ledger import Ledger
+from sensors import retraining
+from sensors.retraining import KIND, retraining_sensor
+
+NOW = datetime(2025, 6, 30, 12, tzinfo=UTC)
+MONITORING = dg.AssetKey(["demand", "monitoring"])
+TICKS = RetrainingPolicy(max_age_days=None, cooldown_days=7)
+
+
+class Clock:
+    """The platform's now, moved by hand."""
+
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+    def wall_now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@cache
+def graph() -> dg.Definitions:
+    """The keys, checks and job names of one model's life, with empty bodies."""
+
+    @dg.asset(key=["sales"], check_specs=[dg.AssetCheckSpec("contract", asset="sales", blocking=True)])
+    def sales() -> dg.MaterializeResult: ...  # pyright: ignore
+
+    @dg.asset(key=["demand", "training_set"], deps=[dg.AssetKey(["sales"])])
+    def training_set() -> None: ...
+
+    @dg.asset(key=["demand", "candidate"], deps=[dg.AssetKey(["demand", "training_set"])])
+    def candidate() -> None: ...
+
+    checks = [dg.AssetCheckSpec(name, asset=MONITORING) for name in ("feature_drift", "error")]
+
+    @dg.asset(key=MONITORING, check_specs=checks, deps=[dg.AssetKey(["demand", "candidate"])])
+    def monitoring() -> dg.MaterializeResult: ...  # pyright: ignore
+
+    job = dg.define_asset_job("retrain_demand", selection=dg.AssetSelection.assets(["demand", "training_set"]))
+    return dg.Definitions(assets=[sales, training_set, candidate, monitoring], jobs=[job])
+
+
+class World:
+    """An instance, a ledger and a clock, and what the sensor says of them."""
+
+    def __init__(self, instance: dg.DagsterInstance, ledger: Ledger) -> None:
+        self.instance, self.ledger, self.clock = instance, ledger, Clock()
+        self.definitions = graph()
+        self.repository = self.definitions.get_repository_def()
+
+    def evaluate(
+        self, check: str, passed: bool, *, champion: str = "1", as_of: str = "2025-06-30", **numbers: Any
+    ) -> None:
+        """One evaluation of a monitoring check, as the monitoring asset reports it."""
+        metadata = {"champion": champion, "as_of": as_of, "statistic": 5.0, "threshold": 4.0, **numbers}
+        self.report(dg.AssetCheckEvaluation(MONITORING, check, passed, metadata=_metadata(metadata)))
+
+    def data_check(self, passed: bool, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR) -> None:
+        self.report(
+            dg.AssetCheckEvaluation(dg.AssetKey("sales"), "contract", passed, {}, severity=severity, blocking=True)
+        )
+
+    def report(self, event: Any) -> None:
+        self.instance.report_runless_asset_event(event)
+
+    def promote(self, version: str, before: str | None = None) -> None:
+        self.ledger.promote(
+            "demand", from_version=before, to_version=version, reason="better", evidence={}, at=self.clock.at
+        )
+
+    def trained(self, until: datetime) -> None:
+        metadata = {"labels known by": str(until)}
+        self.report(dg.AssetMaterialization(dg.AssetKey(["demand", "candidate"]), metadata=metadata))
+
+    def tick(self, policy: RetrainingPolicy = TICKS, tables: Any = None) -> dg.RunRequest | dg.SkipReason:
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            repository_def=self.repository,
+            resources={"ledger": self.ledger, "clock": self.clock, "tables": tables},
+        )
+        found = retraining_sensor("demand", policy)(context)
+        assert isinstance(found, dg.RunRequest | dg.SkipReason)
+        return found
+
+    def launch(self, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+        """A run of the request, as the daemon makes it, that has come to this status."""
+        run = self.instance.create_run_for_job(
+            self.definitions.resolve_job_def("retrain_demand"),
+            tags={**request.tags, "dagster/run_key": str(request.run_key)},
+        )
+        kind = {"STARTED": "START"}.get(status.value, status.value)
+        event = DagsterEvent(event_type_value=f"PIPELINE_{kind}", job_name=run.job_name, message=kind)
+        self.instance.report_dagster_event(event, run_id=run.run_id)
+
+    def decisions(self) -> list[str]:
+        return [kept.answer for kept in self.ledger.decisions("demand", kind=KIND)]
+
+
+def _metadata(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: dg.MetadataValue.float(v) if isinstance(v, float) else dg.MetadataValue.text(v)
+        for name, v in values.items()
+    }
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        yield World(instance, ledger)
+    ledger.close()
+
+
+def test_nothing_happens_before_there_is_a_champion(world: World) -> None:
+    world.evaluate("feature_drift", passed=False)
+    answer = world.tick()
+    assert isinstance(answer, dg.SkipReason)
+    assert "no champion" in str(answer.skip_message)
+
+
+def test_a_failed_check_asks_for_one_run_that_says_why(world: World) -> None:
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False, as_of="2025-06-28")
+    world.evaluate("error", passed=True)
+    request = world.tick()
+    assert isinstance(request, dg.RunRequest)
+    assert request.run_key == "demand/drift/1/2025-06-28"
+    assert request.tags[names.TAG_MODEL] == "demand"
+    assert request.tags[names.TAG_CAUSE] == "drift/1/2025-06-28"
+    assert request.tags[names.TAG_REASON] == "drift 5 against a threshold of 4 since 2025-06-28, champion 1"
+    assert [(c.trigger, c.episode) for c in world.ledger.causes("demand")] == [("drift", "1/2025-06-28")]
+    assert world.decisions() == ["retrain"]
+
+
+def test_a_quiet_tick_gives_the_numbers_that_it_compared(world: World) -> None:
+    world.promote("1")
+    world.trained(NOW - timedelta(days=10))
+    world.evaluate("feature_drift", passed=True, statistic=1.5)
+    world.evaluate("error", passed=True, statistic=0.25)
+    answer = world.tick(RetrainingPolicy(max_age_days=28))
+    assert isinstance(answer, dg.SkipReason)
+    for said in ("drift 1.5 against a threshold of 4", "error 0.25", "10.0 of 28 days"):
+        assert said in str(answer.skip_message)
+
+
+def test_an_unchanged_no_is_kept_once_and_a_changed_one_again(world: World) -> None:
+    world.promote("1")
+    world.evaluate("feature_drift", passed=True)
+    for _ in range(3):
+        world.clock.at += timedelta(hours=1)
+        world.evaluate("feature_drift", passed=True, statistic=1.0 + world.clock.at.hour)
+        world.tick()
+    assert world.decisions() == ["wait"]
+    world.data_check(passed=False)
+    world.tick()
+    assert world.decisions() == ["wait", "wait"]
+    assert "sales:contract" in " ".join(world.ledger.decisions("demand", kind=KIND)[-1].reasons)
+
+
+def test_the_same_episode_fires_once_although_the_check_fails_every_day(world: World) -> None:
+    """Keyed on the evaluation, a drift sensor fires on every evaluation; keyed on the episode, once."""
+    world.promote("1")
+    fired = []
+    for day in range(20):
+        world.clock.at = NOW + timedelta(days=day)
+        world.evaluate("feature_drift", passed=False, as_of=world.clock.at.date().isoformat())
+        answer = world.tick()
+        if isinstance(answer, dg.RunRequest):
+            fired.append(answer.run_key)
+            world.launch(answer, dg.DagsterRunStatus.SUCCESS)
+    assert fired == ["demand/drift/1/2025-06-30"]
+
+
+def test_a_new_episode_begins_after_a_pass_and_another_under_a_new_champion(world: World) -> None:
+    world.promote("1")
+    fired = []
+    story = [(False, "1", "06-01"), (True, "1", "06-10"), (False, "1", "06-20"), (False, "2", "06-29")]
+    for passed, champion, day in story:
+        if champion == "2":
+            world.promote("2", "1")
+        world.clock.at = datetime.fromisoformat(f"2025-{day}T12:00:00+00:00")
+        world.evaluate("feature_drift", passed=passed, champion=champion, as_of=f"2025-{day}")
+        answer = world.tick()
+        if isinstance(answer, dg.RunRequest):
+            fired.append(answer.run_key)
+            world.launch(answer, dg.DagsterRunStatus.SUCCESS)
+    assert fired == ["demand/drift/1/2025-06-01", "demand/drift/1/2025-06-20", "demand/drift/2/2025-06-29"]
+
+
+def test_the_onset_survives_more_evaluations_than_one_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retraining, "PAGE", 3)
+    world.promote("1")
+    world.evaluate("error", passed=True, as_of="2025-01-01")
+    for day in range(1, 9):
+        world.evaluate("error", passed=False, as_of=f"2025-02-0{day}")
+    request = world.tick()
+    assert isinstance(request, dg.RunRequest)
+    assert request.run_key == "demand/error/1/2025-02-01"
+
+
+def test_a_verdict_on_a_former_champion_says_nothing_about_this_one(world: World) -> None:
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False, champion="1")
+    world.promote("2", "1")
+    answer = world.tick()
+    assert isinstance(answer, dg.SkipReason)
+    assert "judged version 1, the champion is 2" in str(answer.skip_message)
+
+
+@pytest.mark.parametrize(
+    ("severity", "is_vetoed"),
+    [(dg.AssetCheckSeverity.ERROR, True), (dg.AssetCheckSeverity.WARN, False)],  # a warning does not block
+)
+def test_a_failed_blocking_data_check_vetoes(world: World, severity: dg.AssetCheckSeverity, is_vetoed: bool) -> None:
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False)
+    world.data_check(passed=False, severity=severity)
+    assert isinstance(world.tick(), dg.SkipReason) is is_vetoed
+    world.data_check(passed=True)
+    assert isinstance(world.tick(), dg.RunRequest) is is_vetoed  # held back until now, or fired before
+
+
+def test_a_claim_without_a_run_is_asked_for_again_with_the_same_key(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the ledger's commit and before the daemon made the run: the cause is claimed, and nothing trains."""
+    monkeypatch.setattr(retraining, "CLAIM_GRACE", timedelta())
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False)
+    first = world.tick()  # its answer is lost
+    again = [world.tick() for _ in range(3)]
+    assert all(isinstance(answer, dg.RunRequest) for answer in [first, *again])
+    assert {answer.run_key for answer in [first, *again]} == {"demand/drift/1/2025-06-30"}  # pyright: ignore
+    assert len(world.ledger.causes("demand")) == 1
+    world.launch(again[0], dg.DagsterRunStatus.STARTED)  # pyright: ignore
+    assert isinstance(world.tick(), dg.SkipReason)
+
+
+def test_a_young_claim_is_left_to_whoever_made_it(world: World) -> None:
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False)
+    assert isinstance(world.tick(), dg.RunRequest)
+    second_daemon = world.tick()
+    assert isinstance(second_daemon, dg.SkipReason)
+    assert "claimed" in str(second_daemon.skip_message)
+
+
+def test_who_loses_the_race_for_a_cause_asks_for_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False)
+
+    def taken(*args: Any, **kwargs: Any) -> None:
+        raise DuplicateCauseError("model demand: cause drift/1/2025-06-30 has already fired")
+
+    monkeypatch.setattr(world.ledger, "fire", taken)
+    answer = world.tick()
+    assert isinstance(answer, dg.SkipReason)
+    assert "another sensor was first" in str(answer.skip_message)
+
+
+def test_a_cause_fired_by_hand_gets_its_run_and_waits_for_a_veto(world: World) -> None:
+    world.promote("1")
+    world.ledger.fire("demand", "manual", "2025-06-30-ada", reason="new assortment", at=NOW)
+    world.data_check(passed=False)
+    held = world.tick()
+    assert isinstance(held, dg.SkipReason)
+    assert "sales:contract" in str(held.skip_message)
+    world.data_check(passed=True)
+    request = world.tick()
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags[names.TAG_REASON] == "new assortment"
+
+
+def test_a_failed_run_is_repeated_later_and_not_for_ever(world: World) -> None:
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False)
+    request, keys = world.tick(), []
+    for _ in range(10):
+        if isinstance(request, dg.RunRequest):
+            keys.append(request.run_key)
+            world.launch(request, dg.DagsterRunStatus.FAILURE)
+            assert isinstance(world.tick(), dg.SkipReason)  # not at once
+            _age_runs(world, timedelta(hours=1))
+        request = world.tick()
+    assert keys == [
+        f"demand/drift/1/2025-06-30{end}" for end in ("", *(f"/retry-{n + 1}" for n in range(policies.RUN_RETRIES)))
+    ]
+    assert [cause.status for cause in world.ledger.causes("demand")] == ["given up"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kept"), [(dg.DagsterRunStatus.SUCCESS, "succeeded"), (dg.DagsterRunStatus.CANCELED, "canceled")]
+)
+def test_the_ledger_learns_how_a_cause_ended(world: World, status: dg.DagsterRunStatus, kept: str) -> None:
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False)
+    request = world.tick()
+    assert isinstance(request, dg.RunRequest)
+    world.launch(request, status)
+    assert isinstance(world.tick(), dg.SkipReason)
+    [cause] = world.ledger.causes("demand")
+    assert cause.status == kept
+    assert cause.run_id == world.instance.get_runs()[0].run_id
+
+
+def test_nothing_is_asked_for_while_a_retraining_is_under_way(world: World) -> None:
+    world.promote("1")
+    by_hand = dg.RunRequest(run_key="by hand", tags={})
+    world.launch(by_hand, dg.DagsterRunStatus.STARTED)
+    world.evaluate("feature_drift", passed=False)
+    answer = world.tick()
+    assert isinstance(answer, dg.SkipReason)
+    assert "under way" in str(answer.skip_message)
+
+
+def test_age_and_new_rows_are_measured_from_the_last_training(world: World) -> None:
+    import polars as pl
+
+    class Tables:
+        def scan(self, name: str) -> pl.LazyFrame:
+            assert name == names.SALES
+            return pl.LazyFrame({names.KNOWN_AT: [NOW - timedelta(days=day) for day in range(-5, 60)]})
+
+    world.promote("1")
+    world.trained(NOW - timedelta(days=30))
+    request = world.tick(RetrainingPolicy(max_age_days=28))
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags[names.TAG_CAUSE].startswith("staleness/1/2025-05-31T12:00/1")
+    world.launch(request, dg.DagsterRunStatus.SUCCESS)
+    rows = RetrainingPolicy(max_age_days=None, new_rows=30, cooldown_days=0)
+    assert isinstance(
+        world.tick(RetrainingPolicy(max_age_days=None, new_rows=31, cooldown_days=0), Tables()), dg.SkipReason
+    )
+    request = world.tick(rows, Tables())  # 30 days after the training, 5 of the future left out
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags[names.TAG_REASON] == "30 rows since the last training, at least 30"
+
+
+def test_the_sensor_runs_by_default_on_the_models_job() -> None:
+    sensor = retraining_sensor("demand", {"cooldown_days": 3})
+    assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    assert sensor.job_name == "retrain_demand"
+    dg.Definitions.validate_loadable(
+        dg.Definitions.merge(
+            graph(), dg.Definitions(sensors=[sensor], resources=dict.fromkeys(("ledger", "clock", "tables")))
+        )
+    )
+
+
+def test_a_misspelt_policy_is_named_when_the_definitions_load() -> None:
+    with pytest.raises(ConfigurationError, match="cooldown_day"):
+        retraining_sensor("demand", {"cooldown_day": 3})
+
+
+def _age_runs(world: World, by: timedelta) -> None:
+    """Make the ended runs older than they are, in the instance's own storage."""
+    import sqlalchemy as sa
+    from dagster._core.storage.runs.schema import RunsTable
+
+    with world.instance.run_storage.connect() as connection:  # pyright: ignore
+        connection.execute(
+            RunsTable.update().where(sa.true()).values(end_time=RunsTable.c.end_time - by.total_seconds())
+        )
