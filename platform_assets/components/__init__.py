@@ -1,5 +1,6 @@
 """The Dagster components that a user instantiates."""
 
+from platform_assets.components.sales_source import SalesSource
 from platform_assets.components.trained_model import TrainedModel
 
-__all__ = ["TrainedModel"]
+__all__ = ["SalesSource", "TrainedModel"]

@@ -1,0 +1,88 @@
+"""Which source a file belongs to, and the days that it spans; asked before definitions load."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from platform_assets.errors import ConfigurationError, SchemaError
+from platform_assets.science.source import Source
+
+
+def source_facts(folder: Path) -> Source:
+    """The source of a folder of defs/data, read from its defs.yaml.
+
+    Raises: ConfigurationError naming the file.
+    """
+    import yaml
+    from pydantic import ValidationError
+
+    from platform_assets.components.sales_source import SalesSource
+
+    file = folder / "defs.yaml"
+    try:
+        stated: Any = yaml.safe_load(file.read_text())
+        return SalesSource.model_validate(stated["attributes"]).source(folder.name, folder)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValidationError) as error:
+        raise ConfigurationError(f"{file}: {error}", hint="`dg check defs` names the line") from error
+
+
+def recognise(data: Path, known: Mapping[str, Path]) -> str:
+    """Name of the one source whose columns the file has; `known` maps names to folders.
+
+    Raises: SchemaError where no source has them, with what each would miss, or where several have.
+    """
+    from resources.line_files import column_names, read_file
+    from resources.source_folder import rulebook
+
+    file, fits, distances = read_file(data), [], []
+    for name, folder in known.items():
+        source = source_facts(folder)
+        found = column_names(file, source.delimiter)
+        declared = {column.name: column.is_required for column in rulebook(source).columns}
+        missing = [column for column, is_required in declared.items() if is_required and column not in found]
+        unknown = [column for column in found if column not in declared]
+        if not missing and not unknown:
+            fits.append(name)
+        distances.append(f"{name} lacks {missing or 'nothing'} and does not know {unknown or 'nothing'}")
+    if len(fits) == 1:
+        return fits[0]
+    if fits:
+        raise SchemaError(
+            f"{data}: columns fit several sources: {', '.join(fits)}", hint="name one with SOURCE= (--source)"
+        )
+    raise SchemaError(
+        f"{data}: columns {column_names(file)} fit no source; {'; '.join(distances)}",
+        hint="add a folder to platform_assets/defs/data (README, A source of your own), or name a source with SOURCE= (--source)",
+    )
+
+
+def date_range(data: Path | None, source: Source) -> tuple[date, date]:
+    """First and last local day of a file's lines, or of the simulated world where there is no file.
+
+    Raises: DataError where the file cannot be read as this source's, naming column, row and value.
+    """
+    from platform_assets.science.contract import check_names, typed
+    from platform_assets.science.landing import check_dates, place
+    from resources.landing import simulator_config
+    from resources.line_files import raw_lines, read_file
+    from resources.source_folder import rulebook
+
+    if data is None:
+        if not source.simulate:
+            raise ConfigurationError(f"source {source.name} needs a file", hint="name it with DATA=path (--data)")
+        config = simulator_config(source.simulate)
+        return config.starts_on, config.ends_on - timedelta(days=1)
+    book, file = rulebook(source), read_file(data)
+    raw = raw_lines(file, source.delimiter)
+    check_names(file.name, raw.columns, book.columns)
+    if raw.is_empty():
+        raise SchemaError(f"{file.name}: a header and no rows", hint="was the export cut off?")
+    when = [column for column in book.columns if column.name == source.when]
+    lines = place(typed(raw.select(source.when), when, file.name, date_format=source.date_format), source, book.instant)
+    check_dates(lines, source, file.name, today=(datetime.now(tz=UTC) + timedelta(hours=14)).date())
+    days = lines["period_on"]
+    first, last = days.min(), days.max()
+    assert isinstance(first, date)
+    assert isinstance(last, date)
+    return first, last + timedelta(days=source.period_days - 1)

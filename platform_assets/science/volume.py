@@ -1,0 +1,127 @@
+"""Is a file whole, and in the units of the files before it? What a type cannot show."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from platform_assets.errors import ContractError
+from platform_assets.science.source import Source
+
+TAIL_PERIODS = 28  # open periods that the last one is compared with
+TAIL_NEEDED = 14  # fewer than these say nothing
+TAIL_SHARE = 0.75  # of the smallest of them; an even source, such as daily sums of every product
+TAIL_SPREADS = 5.0  # standard deviations of the logarithm below the median; 3 alarms in 590 days of a gift wholesaler
+UNIT_RATIO = 15.0  # cents for units are 100, grams for kilos 1,000; a sale halves a price
+UNIT_SERIES = 5  # series that must agree
+
+
+def smallest_tail(counts: Sequence[int]) -> int | None:
+    """Lines that a source's last period must have, given those of the open periods before it; None where they are too few."""
+    recent = list(counts)[-TAIL_PERIODS:]
+    if len(recent) < TAIL_NEEDED:
+        return None
+    logs = sorted(math.log(count) for count in recent)
+    mean = sum(logs) / len(logs)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in logs) / (len(logs) - 1))
+    return math.ceil(min(TAIL_SHARE * min(recent), math.exp(logs[len(logs) // 2] - TAIL_SPREADS * spread)))
+
+
+def check_tail(lines: pl.DataFrame, source: Source, file: str) -> dict[str, Any]:
+    """Refuse a file whose last period looks cut off.
+
+    Returns: the last period, its lines and the fewest expected.
+    Raises: ContractError.
+    """
+    counts = lines.drop_nulls("period_on").group_by("period_on").len().sort("period_on")
+    last_on, last = counts.row(-1)
+    needed = smallest_tail(counts["len"][:-1].to_list())
+    if needed is not None and last < needed:
+        raise ContractError(
+            f"{file}: column `{source.when}`: the last period, {last_on}, has {last} lines (rows to {lines.height}), expected at least "
+            f"{needed} after the {min(TAIL_PERIODS, counts.height - 1)} periods before it: is the file cut off?",
+            hint=f"deliver it when the period is complete, or lay {file}.manifest.json beside it that states its `rows`",
+        )
+    return {"last_period_on": last_on, "lines": last, "fewest_expected": needed}
+
+
+def check_manifest(manifest: Mapping[str, Any], *, file: str, rows: int, digest: str) -> None:
+    """Refuse a file that is not what its manifest states: `rows`, `sha256`, or both.
+
+    Raises: ContractError.
+    """
+    known = {"rows", "sha256"} & set(manifest)
+    if not known:
+        raise ContractError(f"{file}.manifest.json states neither `rows` nor `sha256`; found {sorted(manifest)}")
+    if "rows" in manifest and manifest["rows"] != rows:
+        raise ContractError(
+            f"{file}: {rows} rows, its manifest states {manifest['rows']}: the file is cut off or grown"
+        )
+    if "sha256" in manifest and str(manifest["sha256"]).lower() != digest:
+        raise ContractError(f"{file}: sha256 {digest}, its manifest states {manifest['sha256']}")
+
+
+def check_plausible(lines: pl.DataFrame, source: Source, file: str) -> None:
+    """Refuse a file in which the median of a column lies outside the bounds that the source states.
+
+    Raises: ContractError naming the column and, as an example, the first row outside.
+    """
+    for name, (low, high) in source.rules.plausible.items():
+        cells = lines.select(pl.col(name).cast(pl.Float64).fill_nan(None)).to_series()
+        median = cells.filter(cells != 0).median()
+        if isinstance(median, float) and not low <= median <= high:
+            row = int(((cells < low) | (cells > high)).fill_null(False).arg_max() or 0)
+            raise ContractError(
+                f"{file}: column `{name}` has median {median:g}, expected {low:g} to {high:g} (row {row + 1}: {cells[row]:g}): "
+                "another unit, or another column under its name?",
+                hint="deliver it in the unit of the source, or widen `rules.plausible` in its defs.yaml",
+            )
+
+
+def check_units(lines: pl.DataFrame, source: Source, file: str) -> None:
+    """Refuse a file in which prices, or units of a line, jump by more than 15 times for the series of a whole period.
+
+    Each period is compared with the same series' typical (geometric mean) value in all periods before it; at least five
+    series must be there to say so. `lines` need `period_on`, and the file's rows as `file_row`, `file_name`.
+    Raises: ContractError naming column, period, and the first row of the jump.
+    """
+    for role in ("price", "units"):
+        if role not in source.columns:
+            continue
+        name = source.columns[role]
+        jump = _first_jump(lines, list(source.series), name)
+        if jump is not None:
+            period_on, ratio, series = jump
+            rows = lines.filter(pl.col("period_on") == period_on, pl.col(name) > 0)
+            raise ContractError(
+                f"{file}: column `{name}` is {ratio:.3g} times what it was before, for {series} series of {period_on} "
+                f"(row {rows['file_row'][0]}: {rows[name][0]:g}): another unit?",
+                hint="deliver the file in the unit of the files before it",
+            )
+
+
+def _first_jump(lines: pl.DataFrame, series: list[str], name: str) -> tuple[Any, float, int] | None:
+    logs = (
+        lines.lazy()
+        .filter(pl.col(name).is_finite() if lines.schema[name].is_float() else pl.lit(True), pl.col(name) > 0)
+        .group_by(*series, "period_on")
+        .agg(n=pl.len().cast(pl.Int64), total=pl.col(name).cast(pl.Float64).log().sum())
+        .sort(*series, "period_on")
+        .with_columns(
+            before_n=pl.col("n").cum_sum().over(series) - pl.col("n"),
+            before=pl.col("total").cum_sum().over(series) - pl.col("total"),
+        )
+        .filter(pl.col("before_n") > 0)
+        .with_columns(shift=pl.col("total") / pl.col("n") - pl.col("before") / pl.col("before_n"))
+        .group_by("period_on")
+        .agg(pl.col("shift").median(), series=pl.len())
+        .filter(pl.col("series") >= UNIT_SERIES, pl.col("shift").abs() > math.log(UNIT_RATIO))
+        .sort("period_on")
+        .head(1)
+        .collect()
+    )
+    if logs.is_empty():
+        return None
+    found = logs.row(0, named=True)
+    return found["period_on"], math.exp(found["shift"]), found["series"]

@@ -1,0 +1,227 @@
+"""Files of lines as they lie on a disk: Parquet or CSV, told by their content, refused where they are damaged."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from platform_assets.errors import ContractError, EmptyFrameError, SchemaError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PARQUET = b"PAR1"
+NEWLINE = b"\n"
+STRANGERS = {  # first bytes of what is often sent under another name
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "a ZIP archive or a spreadsheet",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet",
+    b"BZh": "bzip2",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ": "xz",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+    b"%PDF": "a PDF",
+    b"PARE": "encrypted Parquet",
+    b"ARROW1": "an Arrow file",
+    b"Obj\x01": "Avro",
+    b"SQLite format": "a SQLite database",
+}
+
+
+@dataclass(frozen=True)
+class LineFile:
+    """A file read once: what was hashed is what is parsed."""
+
+    name: str
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def is_parquet(self) -> bool:
+        return self.content.startswith(PARQUET)
+
+
+def read_file(path: Path) -> LineFile:
+    """The file's content, where it is a regular file with something in it.
+
+    Raises: SchemaError or EmptyFrameError naming the file.
+    """
+    try:
+        if not path.exists():
+            raise SchemaError(f"{path}: no such file", hint="give the path of a Parquet or CSV file")
+        if not path.is_file():
+            raise SchemaError(
+                f"{path}: {'a folder' if path.is_dir() else 'no regular file'}, expected a Parquet or CSV file"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise SchemaError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not content:
+        raise EmptyFrameError(f"{path.name}: 0 bytes", hint="was the export cut off?")
+    return LineFile(path.name, content)
+
+
+def manifest_of(path: Path) -> Mapping[str, Any] | None:
+    """What `<file>.manifest.json` beside a file states; None where there is none.
+
+    Raises: ContractError where it is no JSON object.
+    """
+    beside = path.with_name(f"{path.name}.manifest.json")
+    if not beside.is_file():
+        return None
+    try:
+        stated = json.loads(beside.read_text())
+    except (ValueError, OSError) as error:
+        raise ContractError(f"{beside.name}: no JSON: {error}") from error
+    if not isinstance(stated, dict):
+        raise ContractError(f"{beside.name}: {type(stated).__name__}, expected an object with `rows` or `sha256`")
+    return stated
+
+
+def column_names(file: LineFile, delimiter: str = ",") -> list[str]:
+    """Names in the file's own order, repeated ones too.
+
+    Raises: SchemaError where the file cannot be opened as what it claims to be.
+    """
+    if file.is_parquet:
+        return list(_parquet(file).schema_arrow.names)
+    return _header(file, delimiter)
+
+
+def raw_lines(file: LineFile, delimiter: str = ",") -> "pl.DataFrame":
+    """All cells: typed as Parquet has them, text as CSV has it.
+
+    Raises: SchemaError naming the file, and the row where it is one row that is damaged.
+    """
+    names = column_names(file, delimiter)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SchemaError(f"{file.name}: column `{twice[0]}` stands there twice; columns {names}")
+    return _read_parquet(file) if file.is_parquet else _read_csv(file, names, delimiter)
+
+
+def _parquet(file: LineFile) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(io.BytesIO(file.content), page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        is_cut = not file.content.endswith(PARQUET)
+        raise SchemaError(
+            f"{file.name}: damaged Parquet{', its end is missing' if is_cut else ''} ({_line(error)})",
+            hint="copy it again",
+        ) from error
+
+
+def _read_parquet(file: LineFile) -> "pl.DataFrame":
+    import polars as pl
+    import pyarrow as pa
+
+    opened = _parquet(file)
+    nested = [field.name for field in opened.schema_arrow if pa.types.is_nested(field.type)]
+    strange = [
+        field.name
+        for field in opened.schema_arrow
+        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)
+    ]
+    if nested or strange:
+        name = (nested + strange)[0]
+        raise SchemaError(
+            f"{file.name}: column `{name}` holds {opened.schema_arrow.field(name).type}, expected plain values"
+        )
+    try:
+        table = opened.read()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SchemaError(f"{file.name}: damaged Parquet ({_line(error)})", hint="copy it again") from error
+    if table.num_rows != opened.metadata.num_rows:
+        raise SchemaError(f"{file.name}: {table.num_rows} rows, its footer states {opened.metadata.num_rows}")
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _text(file: LineFile) -> bytes:
+    """The bytes of a CSV without a byte-order mark.
+
+    Raises: SchemaError where they are something else, or no UTF-8, or end within a line.
+    """
+    for start, what in STRANGERS.items():
+        if file.content.startswith(start):
+            raise SchemaError(
+                f"{file.name}: {what}, expected Parquet or CSV in UTF-8", hint="unpack or convert it first"
+            )
+    content = file.content.removeprefix(b"\xef\xbb\xbf")
+    if content.lstrip()[:1] == b"<":
+        raise SchemaError(
+            f"{file.name}: starts with {content.lstrip()[:20]!r}, a web page or XML; expected Parquet or CSV"
+        )
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SchemaError(
+            f"{file.name}: no UTF-8 in row {line - 1}: byte 0x{content[error.start]:02x} after {content[max(0, error.start - 20) : error.start]!r}",
+            hint="export it in UTF-8",
+        ) from error
+    if b"\0" in content:
+        raise SchemaError(
+            f"{file.name}: a NUL byte in row {content.count(NEWLINE, 0, content.index(0))}, expected text"
+        )
+    if not content.endswith((b"\n", b"\r")):
+        raise SchemaError(
+            f"{file.name}: ends within row {content.rstrip().count(NEWLINE)} ({content.splitlines()[-1][-40:]!r}), without a line end: "
+            "is the file cut off?",
+            hint="write it under another name and rename it when it is complete; end the last line with a newline",
+        )
+    return content
+
+
+def _header(file: LineFile, delimiter: str) -> list[str]:
+    import csv
+
+    first = _text(file).decode("utf-8").splitlines()[:1]
+    names = next(csv.reader(first, delimiter=delimiter), [])
+    if len(names) == 1:
+        other = next((mark for mark in ";\t|," if mark != delimiter and mark in names[0]), None)
+        if other is not None:
+            raise SchemaError(
+                f"{file.name}: one column {names[0]!r}; is it separated by {other!r} rather than {delimiter!r}?",
+                hint=f"say `delimiter: {other!r}` in the source's defs.yaml",
+            )
+    return names
+
+
+def _read_csv(file: LineFile, names: list[str], delimiter: str) -> "pl.DataFrame":
+    import polars as pl
+    import pyarrow as pa
+    from pyarrow import csv
+
+    try:
+        table = csv.read_csv(
+            io.BytesIO(_text(file)),
+            read_options=csv.ReadOptions(use_threads=False),
+            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise SchemaError(
+            f"{file.name}: {_line(error)} (row numbers of this message count the header as 1)",
+            hint="each row needs as many cells as the header; quote cells that hold the separator",
+        ) from error
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
