@@ -1,0 +1,267 @@
+"""An evaluation as a page for whoever buys by the forecast, as JSON, as a few lines, and as a plot of a few hundred bytes.
+
+The page stands alone: no network, no scripts, and every name in it is escaped.
+"""
+
+import base64
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final
+
+from platform_assets.science import report_plots as plots
+from platform_assets.science import report_words as words
+from platform_assets.science.findings import Evaluation, Slice
+from platform_assets.science.gate import GateDecision
+from platform_assets.science.report_html import STYLE, figure, section, table
+
+TINY_BYTES: Final = 522  # of SVG: 696 in base64, which the UI shows in place
+MARKDOWN_CHARACTERS: Final = 1000  # longer text is hidden behind a button
+SEGMENT_TITLES: Final = {
+    "volume": "Volume",
+    "price_level": "Price",
+    "intermittency": "How often it sells",
+    "age": "Age",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The page, its figures as JSON has them, a few lines of Markdown, and a tiny plot (SVG in base64)."""
+
+    html: str
+    summary: dict[str, Any]
+    markdown: str
+    svg: str
+
+
+def build(evaluation: Evaluation, *, title: str = "", decision: GateDecision | None = None) -> Report:
+    """The report of an evaluation; with the gate's decision, where it has been made. The same inputs give the same bytes."""
+    name = title or evaluation.candidate
+    tiny = plots.tiny_forest([(words.plain(n), i) for n, i in _ranked(evaluation)], limit=TINY_BYTES)
+    return Report(
+        html=_page(evaluation, name, decision),
+        summary=evaluation.to_dict(),
+        markdown=_markdown(evaluation, decision),
+        svg=base64.b64encode(tiny.encode()).decode(),
+    )
+
+
+def _ranked(evaluation: Evaluation) -> list[tuple[str, Any]]:
+    """Opponents with the improvement of the primary loss: the champion first, then the hardest to beat."""
+    found = [(c.opponent, c.improvements[evaluation.primary]) for c in evaluation.comparisons.values()]
+    return sorted(found, key=lambda pair: (pair[0] != evaluation.champion, pair[1].estimate))
+
+
+def _markdown(evaluation: Evaluation, decision: GateDecision | None) -> str:
+    lines = [f"**{words.verdict(evaluation)}**", "", words.basis(evaluation)]
+    if decision is not None:
+        lines += ["", words.gate(decision)]
+    rows = [f"| {words.plain(n)} | {words.percent(i)} |" for n, i in _ranked(evaluation)]
+    head = ["", "| error less than | by |", "|---|---|"]
+    fitting = (
+        "\n".join([*lines, *(head if shown else []), *rows[:shown]]).replace("<", "&lt;")
+        for shown in range(len(rows), -1, -1)
+    )
+    shortest = "\n".join(lines).replace("<", "&lt;")[: MARKDOWN_CHARACTERS - 1]
+    return next((text for text in fitting if len(text) < MARKDOWN_CHARACTERS), shortest)
+
+
+def _page(evaluation: Evaluation, title: str, decision: GateDecision | None) -> str:
+    parts = [
+        f'<h1>{escape(title)}</h1><p class="verdict {words.tone(evaluation)}">{escape(words.verdict(evaluation))}</p>',
+        f"<p>{escape(words.basis(evaluation))}</p>",
+    ]
+    if decision is not None:
+        parts.append(f"<p>{escape(words.gate(decision))}</p>")
+    parts.append(_cards(evaluation))
+    parts += [part for build_part in _SECTIONS for part in [build_part(evaluation)] if part]
+    body = "\n".join(parts)
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
+        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
+def _cards(evaluation: Evaluation) -> str:
+    cards = "".join(
+        f'<div class="card"><b>{escape(value)}</b><span>{escape(said)}</span></div>'
+        for value, said in words.cards(evaluation)
+    )
+    return f'<div class="cards">{cards}</div>'
+
+
+def _against(evaluation: Evaluation) -> str:
+    ranked = _ranked(evaluation)
+    if not ranked:
+        return ""
+    drawing = plots.forest([(words.plain(n), i) for n, i in ranked], label="Improvement against each method")
+    rows = [
+        [
+            words.plain(name),
+            words.baseline(name, evaluation),
+            words.percent(interval),
+            f"{evaluation.comparisons[name].rows:,}",
+        ]
+        for name, interval in ranked
+    ]
+    return section(
+        "Is it better than simple methods?",
+        f"Each line compares the same forecasts, product by product. The dot is the gain; the line is the range in which it lies "
+        f"with {evaluation.confidence:.0%} confidence. A line wholly to the right of zero is a gain beyond chance.",
+        figure(drawing) + table(["Compared with", "What that is", "Error less by", "Forecasts"], rows, numbers=(2, 3)),
+    )
+
+
+def _examples(evaluation: Evaluation) -> str:
+    if not evaluation.examples:
+        return ""
+    opponent = words.plain(evaluation.opponent or "")
+    drawing = plots.fans(evaluation.examples, evaluation.levels, label="Example forecasts against what was sold")
+    return section(
+        "What do the forecasts look like?",
+        f"The last forecasts that were judged, for products of the busier half: where it did worst, typically and best against {opponent}. "
+        "The grey line is what had been sold before, the shaded band is the range that was forecast, the dots are what then was sold. "
+        "The percentage is the error less than the other method's for that product.",
+        figure(drawing),
+    )
+
+
+def _calibration(evaluation: Evaluation) -> str:
+    levels = evaluation.calibration.get(evaluation.candidate)
+    if not levels:
+        return ""
+    rows = [
+        [
+            f"{100 * found.level:.4g}%",
+            words.percent(found.share_below, signed=False),
+            words.percent(found.share_not_above, signed=False),
+            "yes" if found.distance == 0 else f"off by {100 * found.distance:.1f} points",
+        ]
+        for found in levels
+    ]
+    return section(
+        "Can the range be trusted?",
+        "If a level of 95% is promised, demand should stay at or below it in 95% of periods. Demand is whole units and often "
+        "exactly at the level, so the promise is kept if it lies between the share of periods strictly below the level and the "
+        "share at or below it: the bars in the plot must touch the dashed line.",
+        figure(plots.calibration(levels, label="Promised against observed shares"))
+        + table(["Level promised", "Demand below it", "Demand at or below it", "Kept?"], rows, numbers=(0, 1, 2)),
+    )
+
+
+def _probability(evaluation: Evaluation) -> str:
+    if not evaluation.reliability:
+        return ""
+    shown = [evaluation.candidate, *([evaluation.opponent] if evaluation.opponent else [])]
+    said = {words.plain(name): evaluation.reliability[name] for name in shown}
+    curves = {words.plain(name): evaluation.roc[name] for name in shown}
+    rows = [
+        [words.plain(name), *(words.number(figures[key]) for key in ("log_loss", "brier", "auc", "calibration_error"))]
+        for name, figures in evaluation.figures.items()
+        if "auc" in figures
+    ]
+    return section(
+        "Can the probability be trusted?",
+        "Left: of all cases to which about 30% was given, about 30% should come true, so the line should follow the dashed one. "
+        "Right: how many of the true cases are found for a given share of false alarms; further up and left is better.",
+        f'<div class="pair">{figure(plots.reliability(said, label="Said against observed probability"))}'
+        f"{figure(plots.roc(curves, label='Found against false alarms'))}</div>"
+        + table(["Method", "Log loss", "Brier score", "AUC", "Calibration error"], rows, numbers=(1, 2, 3, 4)),
+    )
+
+
+def _horizon(evaluation: Evaluation) -> str:
+    weeks = [part for part in evaluation.slices if part.kind == "horizon"]
+    if len(weeks) < 2:
+        return ""
+    models = [evaluation.candidate, *([evaluation.opponent] if evaluation.opponent else [])]
+    points = [(part.name, {words.plain(model): part.loss[model] for model in models}) for part in weeks]
+    return section(
+        "How far ahead does it see?",
+        "The error of each week of the forecast; lower is better. The band is the range of the candidate's error over products.",
+        figure(plots.by_horizon(points, label="Error by week of the horizon")),
+    )
+
+
+def _segments(evaluation: Evaluation) -> str:
+    opponent = evaluation.opponent
+    parts = [part for part in evaluation.slices if part.kind not in ("origin", "horizon")]
+    if not parts or opponent is None:
+        return ""
+    bars = [(part.name, part.improvements[opponent]) for part in parts]
+    rows = [[SEGMENT_TITLES.get(part.kind, part.kind), *_slice_row(part, evaluation, opponent)] for part in parts]
+    return section(
+        "Where is it better, and where not?",
+        f"The gain against {words.plain(opponent)} in each part of the assortment, by what was known when the forecast was made.",
+        figure(plots.forest(bars, label="Improvement by part of the assortment"))
+        + table(["By", "Part", "Products", "Forecasts", "Error", "Error less by"], rows, numbers=(2, 3, 4, 5)),
+    )
+
+
+def _slice_row(part: Slice, evaluation: Evaluation, opponent: str) -> list[str]:
+    return [
+        part.name,
+        f"{part.series:,}",
+        f"{part.rows:,}",
+        words.number(part.loss[evaluation.candidate]),
+        words.percent(part.improvements[opponent]),
+    ]
+
+
+def _stock(evaluation: Evaluation) -> str:
+    if "stock_cost" not in evaluation.figures[evaluation.candidate]:
+        return ""
+    rows = [
+        [words.plain(name), *(words.number(figures[key]) for key in ("overstock_cost", "stockout_cost", "stock_cost"))]
+        for name, figures in evaluation.figures.items()
+        if name == evaluation.candidate or evaluation.comparisons[name].rows == evaluation.rows
+    ]
+    return section(
+        "What would the stock have cost?",
+        words.cost_rule(evaluation),
+        table(["Method", "Overstock", "Stock-outs", "Together"], rows, numbers=(1, 2, 3)),
+    )
+
+
+def _origins(evaluation: Evaluation) -> str:
+    opponent = evaluation.opponent
+    parts = [part for part in evaluation.slices if part.kind == "origin"]
+    if not parts or opponent is None:
+        return ""
+    rows = [_slice_row(part, evaluation, opponent) for part in parts]
+    return section(
+        "Does it hold at different times?",
+        f"One row for each date on which forecasts were made, against {words.plain(opponent)}.",
+        table(["Made at the end of", "Products", "Forecasts", "Error", "Error less by"], rows, numbers=(1, 2, 3, 4)),
+    )
+
+
+def _figures(evaluation: Evaluation) -> str:
+    figures = evaluation.figures[evaluation.candidate]
+    rows = [[words.FIGURES[name], words.number(figures[name])] for name in words.FIGURES if name in figures]
+    return section(
+        "All figures", "Of the candidate, each with its interval.", table(["Figure", "Value"], rows, numbers=(1,))
+    )
+
+
+def _glossary(evaluation: Evaluation) -> str:
+    entries = "".join(
+        f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in words.glossary(evaluation)
+    )
+    return section("What the words mean", "", f"<dl>{entries}</dl>")
+
+
+_SECTIONS: Final = (
+    _against,
+    _examples,
+    _calibration,
+    _probability,
+    _horizon,
+    _segments,
+    _stock,
+    _origins,
+    _figures,
+    _glossary,
+)

@@ -1,0 +1,195 @@
+"""What a report says: figures as sentences that need no statistics."""
+
+from typing import Final
+
+from platform_assets.science.baselines import DESCRIPTIONS
+from platform_assets.science.bootstrap import Interval
+from platform_assets.science.findings import Evaluation
+from platform_assets.science.gate import GateDecision
+
+FIGURES: Final = {
+    "pinball": "Pinball loss, sum over the levels",
+    "pinball_weighted": "Pinball loss weighted by price",
+    "mae": "Mean absolute error of the middle forecast",
+    "mae_weighted": "Mean absolute error weighted by price",
+    "mse": "Mean squared error of the mean forecast",
+    "rmse": "Root mean squared error of the mean forecast",
+    "bias": "Forecast surplus as a share of demand",
+    "overstock_cost": "Cost of overstock per product and period",
+    "stockout_cost": "Cost of stock-outs per product and period",
+    "stock_cost": "Cost of stock per product and period",
+    "log_loss": "Log loss",
+    "log_loss_weighted": "Log loss weighted by price",
+    "brier": "Brier score",
+    "auc": "AUC",
+    "calibration_error": "Expected calibration error",
+    "rate_predicted": "Mean probability that was said",
+    "rate_observed": "How often it came",
+}
+
+
+def plain(name: str) -> str:
+    """A method's name without underscores."""
+    return {"candidate": "this model", "champion": "the current model"}.get(name, name.replace("_", " "))
+
+
+def percent(interval: Interval, *, signed: bool = True) -> str:
+    """An interval of shares as text."""
+    sign = "+" if signed else ""
+    if not interval.is_known:
+        return f"{interval.estimate:{sign}.1%}"
+    return f"{interval.estimate:{sign}.1%} ({interval.low:{sign}.1%} to {interval.high:{sign}.1%})"
+
+
+def number(interval: Interval) -> str:
+    """An interval of figures as text."""
+    if interval.estimate != interval.estimate:
+        return "not known"
+    if not interval.is_known:
+        return f"{interval.estimate:.4g}"
+    return f"{interval.estimate:.4g} ({interval.low:.4g} to {interval.high:.4g})"
+
+
+def tone(evaluation: Evaluation) -> str:
+    """better, worse or unsure: of the primary loss against the opponent."""
+    if evaluation.opponent is None:
+        return "unsure"
+    gain = evaluation.comparisons[evaluation.opponent].improvements[evaluation.primary]
+    return "better" if gain.low > 0 else "worse" if gain.high < 0 else "unsure"
+
+
+def _against(evaluation: Evaluation) -> str:
+    opponent = evaluation.opponent or ""
+    return "the current model" if evaluation.champion else f"the best simple method ({plain(opponent)})"
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """One sentence: is it better, by how much, and how sure is that?"""
+    if evaluation.opponent is None:
+        return "There was nothing to compare this model with."
+    gain = evaluation.comparisons[evaluation.opponent].improvements[evaluation.primary]
+    against, found = _against(evaluation), tone(evaluation)
+    size = f"{abs(gain.estimate):.1%}"
+    if found == "better":
+        return (
+            f"Better: its forecasts are off by {size} less than those of {against}; "
+            f"the gain is between {gain.low:.1%} and {gain.high:.1%} with {evaluation.confidence:.0%} confidence."
+        )
+    if found == "worse":
+        return (
+            f"Worse: its forecasts are off by {size} more than those of {against}; "
+            f"the loss is between {-gain.high:.1%} and {-gain.low:.1%} with {evaluation.confidence:.0%} confidence."
+        )
+    if not gain.is_known:
+        return f"Unclear: there is too little to compare it with {against}."
+    return (
+        f"Unclear: against {against} anything between {gain.low:+.1%} and {gain.high:+.1%} fits what was seen, "
+        "so chance alone could have made the difference."
+    )
+
+
+def basis(evaluation: Evaluation) -> str:
+    """What the verdict rests on."""
+    left_out = sum(evaluation.excluded.values())
+    times = "1 date" if evaluation.origins == 1 else f"{evaluation.origins} dates"
+    said = (
+        f"Judged on {evaluation.rows:,} forecasts for {evaluation.series:,} products, made on {times}, "
+        f"of {evaluation.first_target_on} to {evaluation.last_target_on}; it had seen none of these periods."
+    )
+    return f"{said} {left_out:,} forecasts of closed or unknown periods were left out." if left_out else said
+
+
+def gate(decision: GateDecision) -> str:
+    """What the gate decided and why."""
+    outcome = "It was promoted" if decision.promotes else "It was not promoted"
+    return f"{outcome}: {'; '.join(decision.reasons)}."
+
+
+def cards(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Three or four figures that matter most: value and what it is."""
+    found: list[tuple[str, str]] = []
+    opponent = evaluation.opponent
+    figures = evaluation.figures[evaluation.candidate]
+    if opponent is not None:
+        comparison = evaluation.comparisons[opponent]
+        found.append(
+            (f"{comparison.improvements[evaluation.primary].estimate:+.1%}", f"error less than {_against(evaluation)}")
+        )
+        if "stock_cost" in comparison.improvements:
+            found.append(
+                (f"{comparison.improvements['stock_cost'].estimate:+.1%}", "stock cost less, at the stated costs")
+            )
+    for level in evaluation.calibration.get(evaluation.candidate, []):
+        if level.level in (0.95, 0.99):
+            came = f"{level.share_not_above.estimate:.1%}"
+            found.append((came, f"of periods stayed within the {level.level:.0%} level"))
+    if "bias" in figures:
+        found.append((f"{figures['bias'].estimate:+.1%}", "forecast too high (+) or too low (-) in total"))
+    if "auc" in figures:
+        found.append((f"{figures['auc'].estimate:.2f}", "AUC: 1 finds every case, 0.5 is chance"))
+        found.append(
+            (f"{figures['calibration_error'].estimate:.1%}", "mean gap between probabilities said and observed")
+        )
+        found.append((f"{figures['rate_observed'].estimate:.1%}", "of cases came true"))
+    return found
+
+
+def baseline(name: str, evaluation: Evaluation) -> str:
+    """What a method does."""
+    if name == evaluation.champion:
+        return "the model in use now"
+    return DESCRIPTIONS.get(name, "")
+
+
+def cost_rule(evaluation: Evaluation) -> str:
+    """How the stock's cost was computed."""
+    costs = evaluation.costs
+    unit = "of its price" if evaluation.has_prices else "each (no prices are known)"
+    over, out = (f"{v:.0%}" if evaluation.has_prices else f"{v:g}" for v in (costs.overstock, costs.stockout))
+    return (
+        f"Had stock been set anew for every period at the level that these costs make cheapest ({costs.critical_ratio:.1%} of periods served): "
+        f"a unit left over costs {over} {unit}, a unit that was asked for and not there {out} {unit}. Per product and period"
+        f"{', in the currency of the prices' if evaluation.has_prices else ''}."
+    )
+
+
+def glossary(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Term and meaning."""
+    percent_sure = f"{evaluation.confidence:.0%}"
+    found = [
+        (
+            "Interval",
+            f"The products were drawn again at random {evaluation.draws:,} times, whole products at a time, and each figure computed for each draw; "
+            f"the range holds the middle {percent_sure} of the results. Both methods are always compared on the same draw.",
+        ),
+        (
+            "Simple method",
+            "A forecast by a rule of thumb or a textbook model, from the same past sales. A model must beat the best of them to be worth its keep.",
+        ),
+        (
+            "Parts of the assortment",
+            "Thirds by sales and by price in the 91 days before the forecast; new products first sold within the half year before.",
+        ),
+    ]
+    if evaluation.levels:
+        return [
+            (
+                "Error",
+                "The pinball loss, summed over the levels: what a forecast of a range costs if too low and too high are weighed "
+                "as each level asks. 0 is perfect; it is in units.",
+            ),
+            ("Level", "The 95% level is the quantity that demand should not exceed in 95 of 100 periods."),
+            *found,
+            (
+                "Stock cost",
+                "Overstock and stock-outs valued at stated costs; the cheapest stock level follows from their ratio.",
+            ),
+        ]
+    return [
+        (
+            "Error",
+            "The log loss: how surprised one is by what came, given the probabilities. 0 is perfect; sure mistakes cost most.",
+        ),
+        ("AUC", "How often a case that came true had been given a higher probability than one that did not."),
+        *found,
+    ]
