@@ -123,7 +123,7 @@ def _metadata(values: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     ledger = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield World(instance, ledger)
     ledger.close()
 
