@@ -10,12 +10,12 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
-from resources.deployment import Settings
 
 from platform_assets import names
 from platform_assets.components.model_assets import model_names
 from platform_assets.definitions import PROJECT, assemble
 from platform_assets.errors import PerennialError
+from resources.deployment import Settings
 
 Echo = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -62,7 +62,7 @@ def completion(stage: str, code: str, data: str) -> str:
 
 def execute(job: dg.JobDefinition, instance: dg.DagsterInstance, stage: str, settings: Settings, echo: Echo) -> None:
     """One run: the partitioned assets by range, or one model's life."""
-    keys = {key for key in job.asset_layer.executable_asset_keys}
+    keys = set(job.asset_layer.executable_asset_keys)
     tags = {names.TAG_REASON: "first training: the demo", names.TAG_CAUSE: "manual"}
     if stage == "data":
         partitioned = {key for key in keys if job.asset_layer.get(key).partitions_def is not None}

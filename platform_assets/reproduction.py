@@ -5,14 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resources.deployment import Settings
-
 from platform_assets import names
 from platform_assets.answers import check_model
 from platform_assets.components.trained_model import ModelSpec, TrainedModel
 from platform_assets.components.training import fit_once, read_training_set, settings_of
 from platform_assets.definitions import component_tree
 from platform_assets.errors import RegistryError
+from resources.deployment import Settings
 from resources.ledger import Ledger
 
 
@@ -35,7 +34,7 @@ def reproduce_version(
     from platform_assets.science.manifest import KINDS
     from platform_assets.science.reproduction import reproduction
     from platform_assets.science.splits import fit_mask
-    from resources.compute import thread_limits
+    from resources.compute import Compute
     from resources.provenance import code_of, platform_name
 
     check_model(model)
@@ -61,7 +60,7 @@ def reproduce_version(
     for kind in KINDS:
         old = manifest.fit(kind)
         echo(f"{model}@{version}, {kind} fit: {old.row_count:,} rows, labels known by {old.cut_at:%Y-%m-%d}")
-        with thread_limits(manifest.threads):
+        with Compute(cpu=1, memory="1Gi", threads=manifest.threads).limits():
             fitted, fit = fit_once(spec, rows.fit, fit_settings, old.cut_at)
         rebuilt = replace(rebuilt, **{kind: replace(fit, files=old.files)})
         sample = probe(rows.fit.filter(fit_mask(rows.fit, old.cut_at)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -116,7 +117,7 @@ def evaluate_candidate(
             "champion": champion,
             "evidence": evidence.to_dict(),
             "data": _data(manifest),
-            "figures": {name: value for name, value in figures.items() if value == value},
+            "figures": {name: value for name, value in figures.items() if math.isfinite(value)},
         },
         metadata={
             "version": int(version),
@@ -125,7 +126,7 @@ def evaluate_candidate(
             "report": dg.MetadataValue.path(uri),
             "rows": found.rows,
             "series": found.series,
-            **{name: value for name, value in {**figures, **gains}.items() if value == value},
+            **{name: value for name, value in {**figures, **gains}.items() if math.isfinite(value)},
         },
     )
 
@@ -161,13 +162,13 @@ def _publish(spec: ModelSpec, res: Any, version: str, found: Evaluation, page: A
     for name in (version, "latest"):
         res.artifacts.put(f"{folder}/{name}.html", page.html.encode())
         res.artifacts.put(f"{folder}/{name}.json", content.encode())
-    metrics = {name: i.estimate for name, i in found.figures["candidate"].items() if i.estimate == i.estimate}
+    metrics = {name: i.estimate for name, i in found.figures["candidate"].items() if math.isfinite(i.estimate)}
     metrics |= {
         f"improvement_over_{name}": c.improvements[found.primary].estimate for name, c in found.comparisons.items()
     }
     res.registry.annotate(
         res.registry.version(spec.name, version),
-        metrics={name: value for name, value in metrics.items() if value == value},
+        metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
         artifacts={"report.html": page.html, "evaluation.json": content},
     )
     return res.artifacts.uri(f"{folder}/{version}.html")

@@ -16,8 +16,11 @@ def training_set_lineage(spec: ModelSpec) -> dg.TableColumnLineage:
     origin = {feature: view for view, features in columns.VIEWS.items() for feature in features}
     lineage: dict[str, list[dg.TableColumnDep]] = {spec.label: _deps([(["sales"], "units")])}
     for feature in spec.features:
-        inputs = [feature] if feature in origin else columns.derived_from(feature)
-        lineage[feature] = _deps([(names.view_key(origin[name]), name) for name in inputs])
+        if feature in origin:
+            lineage[feature] = _deps([(names.view_key(origin[feature]), feature)])
+        else:
+            read = [column.split(".") for column in columns.LINEAGE[feature]]
+            lineage[feature] = _deps([([table], column) for table, column in read])
     return dg.TableColumnLineage(deps_by_column=lineage)
 
 

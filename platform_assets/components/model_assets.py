@@ -7,6 +7,7 @@ import dagster as dg
 
 from platform_assets import names, policies
 from platform_assets.components.trained_model import ModelSpec
+from resources.compute import PROFILES
 
 STAGES = ("training_set", "candidate", "evaluation", "champion", "predictions", "monitoring")
 
@@ -87,7 +88,7 @@ def _candidate(spec: ModelSpec, kind: str) -> dg.AssetsDefinition:
         metadata={"dagster/column_lineage": model_lineage(spec)},
         io_manager_key="json_io_manager",
         required_resource_keys={"tables", "registry", "ledger", "clock", "compute", "feature_store", "source"},
-        op_tags=policies.compute_tags(spec.compute),
+        op_tags=PROFILES[spec.compute].op_tags(),  # read by k8s_job_executor alone
     )
     def candidate(context: dg.AssetExecutionContext) -> dg.MaterializeResult[dict[str, Any]]:
         from platform_assets.components.training import train_candidate

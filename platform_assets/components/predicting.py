@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from platform_assets import names
+from platform_assets.components.service_features import features_of
 from platform_assets.components.trained_model import ModelSpec
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ def feature_rows(spec: ModelSpec, res: Any) -> pl.DataFrame:
 
     entities = sampling.issue_rows(known_sales(res), horizons=horizons(spec, res.source))
     joined = res.feature_store.historical(entities, spec.feature_service)
-    source = res.source
     derived = rows.derive(
-        joined, country=source.country, subdivision=source.subdivision, period_days=source.period_days
+        joined,
+        country=res.source.country,
+        period_days=res.source.period_days,
+        features=features_of(spec.feature_service),
     )
     return derived.sort("series_id", "target_on")

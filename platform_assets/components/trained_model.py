@@ -1,6 +1,7 @@
 """`TrainedModel`: one folder in, one model's whole life out."""
 
 import ast
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import dagster as dg
 from pydantic import Field
 
 from platform_assets.components.scaffolding import TrainedModelScaffolder
-from platform_assets.science.demand import columns
+from platform_assets.components.service_features import features_of, services
+from platform_assets.errors import ConfigurationError
 
 LABELS = ("units", "is_dormant")
 TASKS = ("quantiles", "probability")
@@ -60,13 +62,21 @@ def _one_of(choices: tuple[str, ...], what: str) -> Any:
 
 
 def _features(context: dg.ResolutionContext, value: list[str] | None) -> list[str]:
-    known = columns.all_features()
-    wanted = list(value) if value else list(known)
-    if unknown := sorted(set(wanted) - set(known)):
-        raise ValueError(f"unknown features {unknown}; known: {', '.join(known)}")
-    if twice := sorted({f for f in wanted if wanted.count(f) > 1}):
+    known = {feature for service in services() for feature in features_of(service)}
+    if unknown := sorted(set(value or []) - known):
+        near = {name: difflib.get_close_matches(name, known, 1) for name in unknown}
+        told = ", ".join(
+            f"{name!r}" + (f" (did you mean {found[0]}?)" if found else "") for name, found in near.items()
+        )
+        raise ValueError(f"unknown features {told}; known: {', '.join(sorted(known))}")
+    if twice := sorted({f for f in value or [] if (value or []).count(f) > 1}):
         raise ValueError(f"features named twice: {twice}")
-    return wanted
+    return list(value or [])
+
+
+def _service(context: dg.ResolutionContext, value: str) -> str:
+    features_of(value)
+    return value
 
 
 def _trainer(context: dg.ResolutionContext, value: str) -> str:
@@ -118,9 +128,11 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     owners: list[str] = Field(default_factory=list, description="Owners, such as team:demand.")
     task: Annotated[str, _one_of(TASKS, "task")] = Field(default="quantiles", description="quantiles or probability")
     label: Annotated[str, _one_of(LABELS, "label")] = Field(default="units", description="units or is_dormant")
-    feature_service: str = Field(default="demand_v1", description="Feast feature service of the training set.")
+    feature_service: Annotated[str, dg.Resolver(_service, model_field_type=str)] = Field(
+        default="demand_v1", description="Feast feature service of the training set."
+    )
     features: Annotated[list[str], dg.Resolver(_features, model_field_type=list[str] | None)] = Field(
-        default_factory=lambda: list(columns.all_features()), description="Columns the model reads; all where left out."
+        default_factory=list, description="Columns the model reads; all that the service offers where left out."
     )
     trainer: Annotated[str, dg.Resolver(_trainer, model_field_type=str)] = Field(
         default="train.fit", description="module.function in this folder"
@@ -157,7 +169,7 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             task=self.task,
             label=self.label,
             feature_service=self.feature_service,
-            features=tuple(self.features),
+            features=self._feature_columns(folder.name),
             horizon_days=self.horizon_days,
             rows=self.rows,
             recent_density=self.recent_density,
@@ -173,6 +185,15 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             owners=tuple(self.owners),
             card=card.read_text() if card.exists() else "",
         )
+
+    def _feature_columns(self, model: str) -> tuple[str, ...]:
+        offered = features_of(self.feature_service)
+        if missing := sorted(set(self.features) - set(offered)):
+            raise ConfigurationError(
+                f"model {model}: feature service {self.feature_service} does not offer {missing}",
+                hint="add their view to the service in feature_repo/services.py, or remove them from defs.yaml",
+            )
+        return tuple(self.features) or offered
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         from platform_assets.components.model_assets import model_definitions

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from platform_assets import names
+from platform_assets.components.service_features import features_of
 from platform_assets.components.trained_model import ModelSpec
 from platform_assets.errors import EmptyFrameError, ModelError
 
@@ -56,7 +57,10 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     entities = pl.concat([fit.with_columns(purpose=pl.lit("fit")), judged.with_columns(purpose=pl.lit("evaluation"))])
     joined = res.feature_store.historical(entities, spec.feature_service)
     derived = rows.derive(
-        joined, country=res.source.country, subdivision=res.source.subdivision, period_days=res.source.period_days
+        joined,
+        country=res.source.country,
+        period_days=res.source.period_days,
+        features=features_of(spec.feature_service),
     )
     labelled = labels.attach(derived, sales, label=spec.label, period_days=res.source.period_days)
     missing = sorted(set(spec.features) - set(labelled.columns))
