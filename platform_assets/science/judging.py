@@ -9,12 +9,18 @@ from numpy.typing import NDArray
 from platform_assets.science import metrics
 from platform_assets.science.bootstrap import Interval, Resampler
 from platform_assets.science.findings import Comparison, Figures, LevelFigures, Slice
+from platform_assets.science.segments import ORDER
 from platform_assets.science.stock_cost import UnitCosts
 from platform_assets.science.tasks import Ratio, Task
 
 Array = NDArray[np.float64]
 
 AUC_DRAWS = 400  # each takes a pass over the rows
+
+
+def _place(name: str) -> tuple[int, str]:
+    """Known segments in their own order, others by name."""
+    return (ORDER.index(name) if name in ORDER else len(ORDER), name)
 
 
 class Judged:
@@ -138,7 +144,7 @@ class Judged:
             pl.format("week {}", (pl.col("horizon_days").cast(pl.Int32) - 1) // 7 + 1)
         ).to_series()
         for kind, values in columns.items():
-            for name in values.drop_nulls().unique().sort():
+            for name in sorted(values.drop_nulls().unique(), key=_place):
                 yield kind, name, (values == name).fill_null(value=False).to_numpy()
 
     def calibration(self) -> dict[str, list[LevelFigures]]:

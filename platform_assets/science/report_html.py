@@ -13,7 +13,7 @@ h2 { font-size: 1.2rem; margin: 0 0 .4rem; }
 .verdict { font-size: 1.55rem; line-height: 1.35; font-weight: 600; margin: 0 0 1rem; padding-left: .9rem; border-left: 6px solid #8a8f98; }
 .verdict.better { border-color: #1f6f8b; } .verdict.worse { border-color: #b5482f; }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.4rem 0; }
-.card { flex: 1 1 12rem; background: #fff; border-radius: 8px; padding: .9rem 1rem; }
+.card { flex: 1 1 9.5rem; background: #fff; border-radius: 8px; padding: .9rem 1rem; }
 .card b { display: block; font-size: 1.35rem; } .card span { color: #555b66; font-size: .88rem; }
 section { background: #fff; border-radius: 8px; padding: 1.3rem 1.4rem; margin: 1rem 0; }
 section p { margin: 0 0 .9rem; color: #3c424d; max-width: 50rem; }

@@ -48,11 +48,11 @@ def _drawn(width: float, height: float, draw: Any, *, rows: int = 1, columns: in
         draw(figure.subplots(rows, columns, squeeze=False))
         page = StringIO()
         figure.savefig(page, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inlined(page.getvalue(), label)
+    return _inlined(page.getvalue(), label, round(width * 104))
 
 
-def _inlined(svg: str, label: str) -> str:
-    """The `svg` element alone, as wide as the page lets it be, without identifiers that would repeat on the page."""
+def _inlined(svg: str, label: str, width: int) -> str:
+    """The `svg` element alone, as wide as the page lets it be up to `width` pixels, without identifiers that would repeat on the page."""
     from html import escape
 
     body = svg[svg.index("<svg") :]
@@ -60,7 +60,9 @@ def _inlined(svg: str, label: str) -> str:
     body = re.sub(r'<g id="[^"]*">', "<g>", body)
     body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
-    return body.replace("<svg", f'<svg role="img" aria-label="{escape(label, quote=True)}"', 1).strip()
+    return body.replace(
+        "<svg", f'<svg role="img" style="max-width:{width}px" aria-label="{escape(label, quote=True)}"', 1
+    ).strip()
 
 
 def forest(bars: Sequence[tuple[str, Interval]], *, label: str) -> str:
@@ -86,7 +88,7 @@ def forest(bars: Sequence[tuple[str, Interval]], *, label: str) -> str:
         axes.set_yticks(range(len(bars)), [name for name, _ in reversed(bars)])
         axes.set_ylim(-0.6, len(bars) - 0.2)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("worse  ←  change of the forecast error, %  →  better")
+        axes.set_xlabel("forecast error less by, %     (right of zero is better)")
         axes.grid(axis="x", color="#eceef1", lw=0.8)
         axes.set_axisbelow(True)
 
@@ -116,9 +118,8 @@ def _fan(axes: Axes, example: Example, levels: Sequence[float]) -> None:
     quantiles = list(zip(*example.quantiles, strict=True))
     middle = min(range(len(levels)), key=lambda at: abs(levels[at] - 0.5))
     days = _numbers(example.target_on)
-    for low, alpha in ((0, 0.16), (1, 0.30)):
-        high = len(levels) - 1 - low
-        if low < high and low < middle:
+    for low, high, alpha in ((0, len(levels) - 1, 0.16), (max(middle - 1, 0), min(middle + 1, len(levels) - 1), 0.32)):
+        if low < middle < high:
             said = f"{100 * levels[low]:.4g}% to {100 * levels[high]:.4g}% level"
             axes.fill_between(days, quantiles[low], quantiles[high], color=OURS, alpha=alpha, lw=0, label=said)
     axes.plot(days, quantiles[middle], color=OURS, lw=1.4, label="middle of the forecast")

@@ -72,12 +72,12 @@ def verdict(evaluation: Evaluation) -> str:
     size = f"{abs(gain.estimate):.1%}"
     if found == "better":
         return (
-            f"Better: its forecasts are off by {size} less than those of {against}; "
+            f"Better: its forecast error is {size} less than that of {against}; "
             f"the gain is between {gain.low:.1%} and {gain.high:.1%} with {evaluation.confidence:.0%} confidence."
         )
     if found == "worse":
         return (
-            f"Worse: its forecasts are off by {size} more than those of {against}; "
+            f"Worse: its forecast error is {size} more than that of {against}; "
             f"the loss is between {-gain.high:.1%} and {-gain.low:.1%} with {evaluation.confidence:.0%} confidence."
         )
     if not gain.is_known:
@@ -94,7 +94,7 @@ def basis(evaluation: Evaluation) -> str:
     times = "1 date" if evaluation.origins == 1 else f"{evaluation.origins} dates"
     said = (
         f"Judged on {evaluation.rows:,} forecasts for {evaluation.series:,} products, made on {times}, "
-        f"of {evaluation.first_target_on} to {evaluation.last_target_on}; it had seen none of these periods."
+        f"for {evaluation.first_target_on} to {evaluation.last_target_on}; the model judged had seen none of these periods."
     )
     return f"{said} {left_out:,} forecasts of closed or unknown periods were left out." if left_out else said
 
@@ -113,18 +113,19 @@ def cards(evaluation: Evaluation) -> list[tuple[str, str]]:
     if opponent is not None:
         comparison = evaluation.comparisons[opponent]
         found.append(
-            (f"{comparison.improvements[evaluation.primary].estimate:+.1%}", f"error less than {_against(evaluation)}")
+            _change(comparison.improvements[evaluation.primary], f"forecast error than {_against(evaluation)}")
         )
         if "stock_cost" in comparison.improvements:
-            found.append(
-                (f"{comparison.improvements['stock_cost'].estimate:+.1%}", "stock cost less, at the stated costs")
-            )
+            found.append(_change(comparison.improvements["stock_cost"], "stock cost, at the stated costs"))
     for level in evaluation.calibration.get(evaluation.candidate, []):
         if level.level in (0.95, 0.99):
             came = f"{level.share_not_above.estimate:.1%}"
             found.append((came, f"of periods stayed within the {level.level:.0%} level"))
     if "bias" in figures:
-        found.append((f"{figures['bias'].estimate:+.1%}", "forecast too high (+) or too low (-) in total"))
+        direction = "more" if figures["bias"].estimate > 0 else "less"
+        found.append(
+            (f"{abs(figures['bias'].estimate):.1%}", f"{direction} forecast than sold in total (mean forecast)")
+        )
     if "auc" in figures:
         found.append((f"{figures['auc'].estimate:.2f}", "AUC: 1 finds every case, 0.5 is chance"))
         found.append(
@@ -132,6 +133,10 @@ def cards(evaluation: Evaluation) -> list[tuple[str, str]]:
         )
         found.append((f"{figures['rate_observed'].estimate:.1%}", "of cases came true"))
     return found
+
+
+def _change(gain: Interval, what: str) -> tuple[str, str]:
+    return f"{abs(gain.estimate):.1%}", f"{'less' if gain.estimate >= 0 else 'more'} {what}"
 
 
 def baseline(name: str, evaluation: Evaluation) -> str:
@@ -157,6 +162,7 @@ def glossary(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Term and meaning."""
     percent_sure = f"{evaluation.confidence:.0%}"
     found = [
+        ("Product", "One series of the source, such as a product in a store."),
         (
             "Interval",
             f"The products were drawn again at random {evaluation.draws:,} times, whole products at a time, and each figure computed for each draw; "

@@ -11,6 +11,14 @@ WINDOW_DAYS: Final = 91  # that volume and intermittency are measured over
 NEW_DAYS: Final = 182  # a series is new that first sold within so many days
 SEGMENTATIONS: Final = ("volume", "price_level", "intermittency", "age")
 _THIRDS: Final = ("low", "middle", "high")
+_OFTEN: Final = (
+    "sells often (over half of periods)",
+    "sells now and then",
+    "sells rarely (under 15% of periods)",
+)
+_AGES: Final = ("established", "new (first sold within half a year)")
+# Every segment, in the order in which a report shows them.
+ORDER: Final = (*(f"{third} {what}" for what in ("volume", "price") for third in _THIRDS), *_OFTEN, *_AGES)
 
 
 def describe(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
@@ -63,15 +71,15 @@ def _at_origin(history: pl.DataFrame, series: pl.Series, issued_on: date) -> pl.
         intermittency=pl.when(pl.col("zero_share").is_null())
         .then(None)
         .when(is_rare)
-        .then(pl.lit("sells rarely (under 15% of periods)"))
+        .then(pl.lit(_OFTEN[2]))
         .when(is_frequent)
-        .then(pl.lit("sells often (over half of periods)"))
-        .otherwise(pl.lit("sells now and then")),
+        .then(pl.lit(_OFTEN[0]))
+        .otherwise(pl.lit(_OFTEN[1])),
         age=pl.when(pl.col("first_on").is_null())
         .then(None)
         .when(pl.col("first_on") > issued_on - timedelta(days=NEW_DAYS))
-        .then(pl.lit("new (first sold within half a year)"))
-        .otherwise(pl.lit("established")),
+        .then(pl.lit(_AGES[1]))
+        .otherwise(pl.lit(_AGES[0])),
     )
 
 
