@@ -1,0 +1,30 @@
+"""Probability that a series sells nothing in the coming week, by gradient-boosted trees."""
+
+import polars as pl
+
+from platform_assets.science import trees
+from platform_assets.science.fitting import FitSettings
+
+DEFAULTS = {
+    "rounds": 120,
+    "learning_rate": 0.06,
+    "leaves": 15,
+    "min_leaf_rows": 200,
+    "column_share": 0.5,
+    "row_share": 0.8,
+    "bins": 127,
+}
+
+
+def fit(rows: pl.DataFrame, settings: FitSettings) -> trees.TreeProbability:
+    """One booster on all rows with a label."""
+    parameters = trees.known_parameters(settings.parameters, DEFAULTS)
+    rows = trees.labelled(rows, settings.label)
+    design = trees.Design(features=settings.features)
+    matrix, target = design.matrix(rows), design.target(rows, settings.label)
+
+    def probability(_: int) -> str:
+        common = {"seed": settings.seed, "threads": settings.threads}
+        return trees.boost(matrix, target, objective={"objective": "binary"}, **common, **parameters)
+
+    return trees.TreeProbability(design, trees.fit_each(settings.outputs, settings.progress, probability))

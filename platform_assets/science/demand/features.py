@@ -1,0 +1,163 @@
+"""Demand and price history of each series at the end of each open period: what a forecast issued then may look at.
+
+Pure functions of the sales table. A row reads what was known at its `known_at` and nothing else (see `panel`), so a
+day's increment equals the same day of a bulk run, and a correction never changes what was known before it.
+"""
+
+from datetime import date
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from platform_assets.names import EVENT_AT, KNOWN_AT, PERIOD_ON, SERIES_ID, UNITS
+from platform_assets.science.demand import columns
+from platform_assets.science.demand.market import market_history, market_index
+from platform_assets.science.demand.panel import TAIL_DAYS, Panel, dense
+
+YEAR_DAYS: Final = 364  # 52 weeks: the same weekday a year ago
+LOOKBACK_DAYS: Final = YEAR_DAYS + TAIL_DAYS
+_TYPES: Final = {"f64": pl.Float64, "i64": pl.Int64, "bool": pl.Boolean, "list_f32": pl.List(pl.Float32)}
+# The level of a series that hardly sells: one unit a year of open days. Keeps the scale positive and forecasts bounded.
+SMALLEST_LEVEL: Final = 1 / 300
+
+
+def demand_history(
+    sales: pl.LazyFrame, *, start_on: date | None = None, end_on: date | None = None, period_days: int = 1
+) -> pl.LazyFrame:
+    """One row per live series and open period in [start_on, end_on]: `columns.DEMAND_HISTORY`, `event_at`, `known_at`.
+
+    Windows are in calendar days, closed at the end of the period; they count open periods from the first sale on.
+    """
+    panel = dense(sales, start_on=start_on, end_on=end_on, lookback_days=LOOKBACK_DAYS)
+    market = market_history(market_index(sales, panel.calendar))
+    rows = panel.rows.with_columns(_demand_windows()).with_columns(_level().alias("level"))
+    rows = _year_ago(rows, panel)
+    rows = rows.filter("is_reported").with_columns(_recent_units(rows)).join(market, on="index", maintain_order="left")
+    return _publish(rows, "demand_history").lazy()
+
+
+def price_history(
+    sales: pl.LazyFrame, *, start_on: date | None = None, end_on: date | None = None, period_days: int = 1
+) -> pl.LazyFrame:
+    """One row per live series and open period in [start_on, end_on]: `columns.PRICE_HISTORY`, `event_at`, `known_at`.
+
+    Null where the source has no prices or does not say what was promoted. A period whose promotion is unknown counts
+    neither as promoted nor as regular.
+    """
+    panel = dense(sales, start_on=start_on, end_on=end_on, lookback_days=LOOKBACK_DAYS)
+    promoted = pl.col("is_promoted").cast(pl.Float64)
+    on_offer = pl.when(pl.col("is_promoted")).then(pl.col(UNITS))
+    regular = pl.when(~pl.col("is_promoted")).then(pl.col(UNITS))
+    rows = panel.rows.with_columns(
+        _over(pl.col("price").forward_fill()).alias("last_price"),
+        _median("price", 28).alias("price_median_28"),
+        _median("price", 91).alias("price_median_91"),
+        _median("price", 364).alias("price_median_364"),
+        pl.col("is_promoted").alias("is_promoted_now"),
+        _mean(promoted, 28).alias("promotion_share_28"),
+        _mean(promoted, 364).alias("promotion_share_364"),
+        _mean(on_offer, 364).alias("promoted_mean_364"),
+        _mean(regular, 56).alias("regular_mean_56"),
+        _mean(regular, 364).alias("regular_mean_364"),
+    ).with_columns(
+        (pl.col("last_price") / pl.col("price_median_91")).alias("price_ratio_91"),
+        (pl.col("price_median_91") / pl.col("price_median_364")).alias("price_ratio_364"),
+    )
+    return _publish(rows.filter("is_reported"), "price_history").lazy()
+
+
+def _over(expr: pl.Expr) -> pl.Expr:
+    return expr.over("history")
+
+
+def _count(expr: pl.Expr, days: int) -> pl.Expr:
+    return expr.is_not_null().cast(pl.Float64).rolling_sum_by(PERIOD_ON, f"{days}d")
+
+
+def _mean(expr: pl.Expr, days: int) -> pl.Expr:
+    # A sum of whole units is exact in any order, so a row does not depend on where the computation began.
+    counted = _count(expr, days)
+    total = expr.fill_null(0.0).rolling_sum_by(PERIOD_ON, f"{days}d")
+    return _over(pl.when(counted > 0).then(total / counted))
+
+
+def _deviation(days: int) -> pl.Expr:
+    units, square = pl.col(UNITS), pl.col(UNITS) ** 2
+    counted = _count(units, days)
+    mean = units.fill_null(0.0).rolling_sum_by(PERIOD_ON, f"{days}d") / counted
+    mean_square = square.fill_null(0.0).rolling_sum_by(PERIOD_ON, f"{days}d") / counted
+    return _over(pl.when(counted > 0).then((mean_square - mean**2).clip(0.0).sqrt()))
+
+
+def _quantile(level: float, days: int) -> pl.Expr:
+    return _over(pl.col(UNITS).rolling_quantile_by(PERIOD_ON, f"{days}d", quantile=level, interpolation="linear"))
+
+
+def _median(column: str, days: int) -> pl.Expr:
+    return _over(pl.col(column).rolling_median_by(PERIOD_ON, f"{days}d"))
+
+
+def _demand_windows() -> list[pl.Expr]:
+    units, lines = pl.col(UNITS), pl.col("lines")
+    is_zero = (units == 0).cast(pl.Float64)
+    of_sales = pl.when(units > 0).then(units)
+    weekday = pl.col(PERIOD_ON).dt.weekday()
+    return [
+        units.alias("last_units"),
+        *(_mean(units, d).alias(f"mean_{d}") for d in (7, 14, 28, 56, 91, 182, 364)),
+        *(_deviation(d).alias(f"std_{d}") for d in (28, 91, 364)),
+        *(_mean(is_zero, d).alias(f"zero_share_{d}") for d in (28, 91, 364)),
+        *(_over(units.rolling_max_by(PERIOD_ON, f"{d}d")).alias(f"max_{d}") for d in (28, 91, 364)),
+        *(_quantile(q / 100, d).alias(f"q{q}_{d}") for d in (91, 364) for q in (25, 50, 75, 95)),
+        _quantile(0.99, 364).alias("q99_364"),
+        _mean(of_sales, 91).alias("sale_size_91"),
+        (pl.col(PERIOD_ON) - pl.col("sold_on")).dt.total_days().cast(pl.Float64).alias("days_since_sale"),
+        (pl.col(PERIOD_ON) - pl.col("born_on")).dt.total_days().cast(pl.Float64).alias("age_days"),
+        *(_mean(lines, d).alias(f"lines_mean_{d}") for d in (28, 91)),
+        *(
+            _mean(pl.when(weekday == number).then(units), 182).alias(f"weekday_mean_{name}")
+            for number, name in enumerate(columns.WEEKDAYS, start=1)
+        ),
+        _mean(pl.col("is_out").cast(pl.Float64), 28).alias("stock_out_share_28"),
+    ]
+
+
+def _level() -> pl.Expr:
+    blend = 0.25 * pl.col("mean_28") + 0.5 * pl.col("mean_91") + 0.25 * pl.col("mean_364")
+    return pl.coalesce(blend, "mean_91", "mean_364", 0.0).clip(SMALLEST_LEVEL)
+
+
+def _year_ago(rows: pl.DataFrame, panel: Panel) -> pl.DataFrame:
+    """`year_ago_mean_28`: the row's own `mean_28` at the last open period up to 364 days ago; null before the first sale."""
+    year_ago = panel.calendar[PERIOD_ON].search_sorted(
+        panel.calendar[PERIOD_ON].dt.offset_by(f"-{YEAR_DAYS}d"), side="right"
+    )
+    lookup = panel.calendar.select("index", (year_ago.cast(pl.Int64) - 1).alias("then")).filter(pl.col("then") >= 0)
+    lookup = lookup.cast({"then": pl.UInt32})
+    past = rows.select("history", pl.col("index").alias("then"), pl.col("mean_28").alias("year_ago_mean_28"))
+    return rows.join(lookup, on="index", how="left", maintain_order="left").join(
+        past, on=["history", "then"], how="left", maintain_order="left"
+    )
+
+
+def _recent_units(rows: pl.DataFrame) -> pl.Series:
+    """The last `RECENT_PERIODS` units of each row's history, oldest first; zeros before the first sale."""
+    size = columns.RECENT_PERIODS
+    units = rows[UNITS].fill_null(0.0).cast(pl.Float32).to_numpy()
+    seen = rows.select(pl.int_range(1, pl.len() + 1).over("history").clip(upper_bound=size)).to_series().to_numpy()
+    windows = np.lib.stride_tricks.sliding_window_view(np.concatenate([np.zeros(size - 1, np.float32), units]), size)
+    picked = np.flatnonzero(rows["is_reported"].to_numpy())
+    recent = windows[picked]
+    recent[np.arange(size) < (size - seen[picked])[:, None]] = 0.0
+    return pl.Series("recent_units", recent, dtype=pl.Array(pl.Float32, size)).arr.to_list()
+
+
+def _publish(rows: pl.DataFrame, view: str) -> pl.DataFrame:
+    """`rows` as the view's table: key, times, features in their declared order and type."""
+    return rows.select(
+        SERIES_ID,
+        EVENT_AT,
+        KNOWN_AT,
+        *(pl.col(f.name).cast(_TYPES[f.dtype]).alias(f.name) for f in columns.FEATURES[view]),
+    )
