@@ -89,7 +89,7 @@ def feature_drift(
     for role, rows in (("reference", reference), ("current", current)):
         if missing := sorted(set(columns) - set(rows.columns)):
             raise SchemaError(f"feature drift: {role} rows lack {missing}; columns: {', '.join(rows.columns)}")
-    occasions = None if window is None else _occasions(reference[window])
+    occasions = None if window is None else reference[window].rank("dense").fill_null(0).to_numpy().astype(np.int64)
     rows = [_judged(reference[name], current[name], occasions) for name in columns]
     statistic, usual, index, p_values = (np.array(values, dtype=np.float64) for values in zip(*rows, strict=True))
     q_values = benjamini_hochberg(p_values)
@@ -212,22 +212,31 @@ def _binned(known: Floats, rows: int, edges: Floats) -> Floats:
 
 def _distance(first: Floats, second: Floats) -> float:
     """Kolmogorov-Smirnov distance of two sorted samples."""
-    at = np.concatenate([first, second])
-    gap = (
-        np.searchsorted(first, at, side="right") / first.size - np.searchsorted(second, at, side="right") / second.size
-    )
-    return float(np.max(np.abs(gap)))
+    return float(_distances(first, second, np.zeros(second.size, dtype=np.int64))[0])
 
 
-def _occasions(labels: pl.Series) -> list[NDArray[np.int64]]:
-    """Row numbers of each past occasion."""
-    code = labels.rank("dense").fill_null(0).to_numpy().astype(np.int64)
-    order = np.argsort(code, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(code[order])) + 1)
+def _distances(pooled: Floats, values: Floats, occasion: NDArray[np.int64]) -> Floats:
+    """Distance of each occasion's values from the sorted `pooled` ones, in the order of the occasions' numbers.
+
+    Between two values of the occasion its distribution function is flat and the other one rises, so the greatest gap is at
+    a value or just below one.
+    """
+    order = np.lexsort((values, occasion))
+    values, occasion = values[order], occasion[order]
+    is_first = np.r_[True, occasion[1:] != occasion[:-1]]
+    starts = np.flatnonzero(is_first)
+    sizes = np.diff(np.r_[starts, values.size])
+    start, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
+    ties = np.flatnonzero(is_first | np.r_[True, values[1:] != values[:-1]])
+    lengths = np.diff(np.r_[ties, values.size])
+    below, up_to = np.repeat(ties, lengths) - start, np.repeat(ties + lengths, lengths) - start
+    at = np.abs(up_to / size - np.searchsorted(pooled, values, side="right") / pooled.size)
+    just_below = np.abs(below / size - np.searchsorted(pooled, values, side="left") / pooled.size)
+    return np.maximum.reduceat(np.maximum(at, just_below), starts)
 
 
 def _judged(
-    reference: pl.Series, current: pl.Series, occasions: list[NDArray[np.int64]] | None
+    reference: pl.Series, current: pl.Series, occasions: NDArray[np.int64] | None
 ) -> tuple[float, float, float, float]:
     """Distance, usual distance, stability index and p-value of one feature."""
     index = population_stability(reference, current)
@@ -239,7 +248,7 @@ def _judged(
 
         rows = known.size * now.size / (known.size + now.size)
         return distance, 0.0, index, float(kolmogorov(distance * np.sqrt(rows)))
-    past = np.array([_distance(pooled, np.sort(known[rows])) for rows in occasions])
+    past = _distances(pooled, known, occasions)
     if past.size < LEAST_WINDOWS:
         return distance, float(np.median(past)), index, float("nan")
     return distance, float(np.median(past)), index, _tail(distance, past)
