@@ -16,7 +16,7 @@ demand_history = FeatureView(
     source=demand_history_table,
     description="What a series sold up to its last period: windows of 7 to 364 days, its scale, its weekdays.",
     owner="team:demand",
-    tags={"layer": "features"},
+    tags={"computed_by": "platform_assets.science.demand.features:demand_history"},
     schema=[
         *fields(
             Float64,

@@ -16,7 +16,7 @@ offer = FeatureView(
     source=offer_table,
     description="What has been announced for a target day: planned price and promotion.",
     owner="team:demand",
-    tags={"layer": "features"},
+    tags={"computed_by": "platform_assets.science.demand.offer:offer"},
     schema=[
         *fields(
             Float64,

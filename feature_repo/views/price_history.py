@@ -16,7 +16,7 @@ price_history = FeatureView(
     source=price_history_table,
     description="What a series was sold for and when it was promoted, up to its last period.",
     owner="team:demand",
-    tags={"layer": "features"},
+    tags={"computed_by": "platform_assets.science.demand.features:price_history"},
     schema=[
         *fields(
             Float64,

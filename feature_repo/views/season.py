@@ -16,7 +16,7 @@ season = FeatureView(
     source=season_table,
     description="What a year ago says about a target day: of the series and of the whole source.",
     owner="team:demand",
-    tags={"layer": "features"},
+    tags={"computed_by": "platform_assets.science.demand.season:season"},
     schema=[
         *fields(
             Float64,

@@ -64,8 +64,11 @@ class PolarsRetrievalJob(RetrievalJob):
 
 
 def to_feast_arrow(frame: pl.DataFrame) -> pa.Table:
-    """An Arrow table in the types that Feast compares with: no large and no view variants."""
-    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    """An Arrow table in the types that Feast compares with, no large and no view variants, and in one chunk.
+
+    Feast's online load writes the first chunk of a table and drops the others without a word.
+    """
+    table = frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
     return table.cast(pa.schema([pa.field(f.name, _plain(f.type), f.nullable) for f in table.schema]))
 
 

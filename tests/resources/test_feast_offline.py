@@ -232,6 +232,20 @@ def test_latest_rows_are_the_greatest_by_event_and_known(repository: Any) -> Non
     assert latest == {key: value for key, (_, value) in expected.items()}
 
 
+def test_an_answer_is_one_chunk_because_feast_loads_only_the_first(repository: Any) -> None:
+    """A load of a result in three chunks wrote a third of the entities, and nobody was told."""
+    stores, _ = repository
+    store = stores["strict"]
+    source = store.get_feature_view("stocks").batch_source
+    offline = store._get_provider().offline_store
+    latest = offline.pull_latest_from_table_or_query(
+        store.config, source, ["shop_id", "item"], ["stock"], "happened", "written", START, START + 99 * HOUR
+    )
+    everything = offline.pull_all_from_table_or_query(store.config, source, ["shop_id"], ["stock"], "happened")
+    joined = store.get_historical_features(asked(1, 10), ["stocks:stock"])
+    assert [len(job.to_arrow().to_batches()) for job in (latest, everything, joined)] == [1, 1, 1]
+
+
 def test_materialized_values_are_the_latest(repository: Any) -> None:
     stores, frame = repository
     store = stores["strict"]

@@ -1,0 +1,113 @@
+"""What the assets of a feature view do. Imported by their bodies alone: polars stays out of the code server."""
+
+import importlib
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from platform_assets import names
+from platform_assets.components.feature_views import PARTITIONED_BY, ViewSpec
+from platform_assets.errors import ConfigurationError, TableError
+from platform_assets.science.demand import columns
+
+_TIMES = [names.EVENT_AT, names.KNOWN_AT]
+_EXAMPLES = 3  # offending rows that a check shows
+
+
+def compute_view(spec: ViewSpec, context: dg.AssetExecutionContext) -> pl.DataFrame:
+    """The view's rows of the run's months.
+
+    The function gets the whole table, as a series' age and its past corrections may lie anywhere in it.
+    """
+    window = context.partition_time_window
+    first, last = window.start.date(), window.end.date() - timedelta(days=1)
+    read = context.resources.tables.scan(spec.reads)
+    rows = function_of(spec)(read, start_on=first, end_on=last, period_days=context.resources.source.period_days)
+    month = PARTITIONED_BY[spec.reads]
+    # The day on which a row's last period began; the event time lies after it, where the period ends.
+    days = read.group_by(names.EVENT_AT).agg(pl.col(month).max())
+    frame = rows.join(days, on=names.EVENT_AT, how="left", maintain_order="left").collect()
+    context.log.info(f"features/{spec.name}: {frame.height:,} rows of {first} to {last}")
+    return frame
+
+
+def function_of(spec: ViewSpec) -> Any:
+    """The function that computes the view."""
+    module, _, name = spec.function.partition(":")
+    found = getattr(importlib.import_module(module), name, None)
+    if not callable(found):
+        raise ConfigurationError(f"features/{spec.name}: {spec.function} is no function")
+    return found
+
+
+def check_view(spec: ViewSpec, context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """Every check of `feature_views.CHECKS` on the whole table, with the first offending rows."""
+    table = names.table_name(names.view_key(spec.name))
+    rows = context.resources.tables.scan(table)
+    for name, offenders in faults(spec, rows).items():
+        found = offenders.with_columns(pl.len().alias("count")).head(_EXAMPLES).collect()
+        count = 0 if found.is_empty() else int(found["count"][0])
+        shown = [str(row) for row in found.drop("count").to_dicts()]
+        yield dg.AssetCheckResult(
+            passed=count == 0,
+            check_name=name,
+            asset_key=dg.AssetKey(names.view_key(spec.name)),
+            description=f"{table}: {count:,} rows, such as {'; '.join(shown)}" if count else None,
+            metadata={"rows": count},
+        )
+
+
+def faults(spec: ViewSpec, rows: pl.LazyFrame) -> dict[str, pl.LazyFrame]:
+    """Check to the rows that fail it: their keys, times and, where values are at fault, these values."""
+    identity = [*spec.keys, *_TIMES]
+    wrong = {feature.name: _is_wrong(feature) for feature in columns.FEATURES[spec.name]}
+    wrong = {name: said for name, said in wrong.items() if said is not None}
+    blamed = pl.concat_str(
+        [pl.when(is_wrong).then(pl.lit(f"{name} ")).otherwise(pl.lit("")) for name, is_wrong in wrong.items()]
+        or [pl.lit("")]
+    ).str.strip_chars_end()
+    return {
+        "keys": rows.filter(pl.any_horizontal(pl.col(identity).is_null())).select(identity),
+        "one_row": rows.group_by(identity).len("copies").filter(pl.col("copies") > 1),
+        "times": rows.filter(pl.col(names.KNOWN_AT) < pl.col(names.EVENT_AT)).select(identity),
+        "values": rows.select(*identity, blamed.alias("features")).filter(pl.col("features") != ""),
+    }
+
+
+def _is_wrong(feature: columns.Feature) -> pl.Expr | None:
+    value = pl.col(feature.name)
+    if feature.dtype == "list_f32":
+        return value.list.eval(~pl.element().is_finite()).list.any().fill_null(value=False)
+    if feature.dtype != "f64":
+        return None
+    wrong = ~value.is_finite()
+    if "_share" in feature.name:
+        wrong |= ~value.is_between(0.0, 1.0 + 1e-9)
+    if feature.name == "level":
+        wrong |= value <= 0
+    return wrong.fill_null(value=False)
+
+
+def load_view(spec: ViewSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Load the latest rows known now into the online store."""
+    table = names.table_name(names.view_key(spec.name))
+    now: datetime = context.resources.clock.now()
+    # Of a source that ended, now is when its last row happened.
+    last = (
+        context.resources.tables.scan(table).filter(pl.col(names.KNOWN_AT) <= now).select(pl.col(names.EVENT_AT).max())
+    )
+    end = last.collect().item()
+    if end is None:
+        return dg.MaterializeResult(metadata={"rows loaded": 0})
+    targets = None
+    if names.TARGET_DAY in spec.keys:
+        today = (end.date() - datetime(1970, 1, 1).date()).days
+        targets = (today, today + spec.targets_ahead_days)
+    store = context.resources.feature_store
+    loaded = store.load_online(spec.name, end - timedelta(days=spec.online_days), end, targets=targets)
+    if loaded == 0 and targets is None:
+        raise TableError(f"{table}: no row of the last {spec.online_days} days before {end.isoformat()} to load")
+    return dg.MaterializeResult(metadata={"rows loaded": loaded, "as of": end.isoformat()})

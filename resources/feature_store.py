@@ -1,0 +1,299 @@
+"""The Feast gateway: one registry, one offline and one online store, whatever holds them."""
+
+import hashlib
+import importlib
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field
+
+from platform_assets import names
+from platform_assets.errors import FeatureStoreError
+from resources.source_digest import source_digest
+
+if TYPE_CHECKING:
+    import polars as pl
+    from feast import FeatureService, FeatureStore, FeatureView
+    from feast.repo_config import RepoConfig
+
+_AT = "event_timestamp"  # Feast's name for a row's time
+_DIGEST = "perennial_digest"  # tag of the registry's project: the repository that was applied last
+_BATCH = 20_000  # rows of an online load that are converted and committed at a time
+COMPUTED_BY = "computed_by"  # tag of a feature view: the function that computes it
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What the registry holds after an apply, and whether anything had to be written.
+
+    `left_over` are views and services that the registry has and the repository has not.
+    """
+
+    views: tuple[str, ...]
+    services: tuple[str, ...]
+    left_over: tuple[str, ...]
+    is_changed: bool
+
+
+class FeatureStoreResource(dg.ConfigurableResource):
+    """Feature values as known then, by Feast. Importing Feast costs 8 CPU seconds, once per process, at first use."""
+
+    state: str = Field(description="Folder of the registry and of the online store, where these are local.")
+    tables: str = Field(description="Folder or s3:// prefix of the offline tables.")
+    storage_options: dict[str, str] = Field(default_factory=dict, repr=False, description="Object-store settings.")
+    registry_url: str = Field(default="", repr=False, description="SQLAlchemy URL; SQLite in `state` if empty.")
+    project: str = Field(default="perennial", description="Feast project.")
+    module: str = Field(default="feature_repo.services", description="Module that names the repository's objects.")
+    online_path: str = Field(default="", description="SQLite file of the online store; in `state` if empty.")
+    link: str = Field(default="", description="Symbolic link to `state`, for feast commands; none if empty.")
+
+    def apply(self) -> Applied:
+        """Bring the registry and the online tables in line with the repository; nothing is deleted.
+
+        Safe beside other applies; does nothing but look where the same repository has been applied before.
+        """
+        from feast import Entity, FeatureService, FeatureView, Project
+
+        self._write_yaml()
+        module = importlib.import_module(self.module)
+        objects: list[Any] = [o for o in vars(module).values() if isinstance(o, (Entity, FeatureView, FeatureService))]
+        views = {o.name: o for o in objects if isinstance(o, FeatureView)}
+        services = {o.name: o for o in objects if isinstance(o, FeatureService)}
+        store = self._store()
+        digest = _digest([_definition(o) for o in views.values()], [_service(o) for o in services.values()])
+        is_changed = digest != self._applied_digest(store)
+        if is_changed:
+            store.apply(objects)
+            # Last, so that a killed apply is done again.
+            store.apply(Project(name=self.project, description="Perennial", tags={_DIGEST: digest}))
+        held = [v.name for v in store.list_feature_views()], [s.name for s in store.list_feature_services()]
+        left_over = sorted({*held[0]} - {*views}) + sorted({*held[1]} - {*services})
+        return Applied(tuple(sorted(views)), tuple(sorted(services)), tuple(left_over), is_changed)
+
+    def historical(self, rows: "pl.DataFrame", service: str, at: str = names.ISSUED_AT) -> "pl.DataFrame":
+        """The rows, as many and in the same order, with every feature of the service as known at `at`.
+
+        Raises: FeatureStoreError for an unknown service or a table that does not exist yet; PointInTimeError where a
+        key is missing or a time has no zone.
+        """
+        if at not in rows.columns:
+            raise FeatureStoreError(f"entity rows have no column `{at}`; columns: {', '.join(rows.columns)}")
+        if getattr(rows.schema[at], "time_zone", None) is None:
+            raise FeatureStoreError(f"entity rows: `{at}` is {rows.schema[at]}, expected instants with a time zone")
+        store = self._store()
+        store.refresh_registry()
+        asked: Any = rows.rename({at: _AT}) if at != _AT else rows
+        job: Any = store.get_historical_features(asked, self._service(store, service))
+        joined: pl.DataFrame = job.to_polars().rename({_AT: at})
+        return joined.select(*rows.columns, *self.features(service))
+
+    def online(self, rows: "pl.DataFrame", service: str) -> "pl.DataFrame":
+        """The rows' keys with what the online store serves for them now; null where it has nothing."""
+        import polars as pl
+
+        store = self._store()
+        views = self._views(store, service)
+        keys = list(dict.fromkeys(key for view in views for key in view.join_keys))
+        if missing := [key for key in keys if key not in rows.columns]:
+            raise FeatureStoreError(f"service `{service}` needs the keys {', '.join(missing)}", hint="add the columns")
+        asked: Any = rows.select(keys).to_dict(as_series=False)
+        served = store.get_online_features(self._service(store, service), asked).to_dict()
+        schema = {f.name: _polars_type(str(f.dtype)) for view in views for f in view.features}
+        features = pl.DataFrame({name: served[name] for name in self.features(service)}, schema_overrides=schema)
+        return rows.select(keys).hstack(features)
+
+    def load_online(self, view: str, start: datetime, end: datetime, *, targets: tuple[int, int] | None = None) -> int:
+        """Load each entity's greatest row of [start, end] by event time into the online store; returns the rows loaded.
+
+        Any order of overlapping loads leaves the row with the greatest (event time, known-at time), and a load that was
+        killed is completed by the next. `targets` are the first and last target day to load, in days since 1970-01-01.
+        """
+        import polars as pl
+        from feast.utils import _convert_arrow_to_proto  # pyright: ignore[reportPrivateUsage]
+
+        store = self._store()
+        found = self._view(store, view)
+        source, provider = found.batch_source, store._get_provider()
+        if source is None:
+            raise FeatureStoreError(f"feature view `{view}` has no batch source to load from")
+        keys = {c.name: c.dtype.to_value_type() for c in found.entity_columns}
+        job: Any = provider.offline_store.pull_latest_from_table_or_query(  # pyright: ignore[reportAttributeAccessIssue]
+            store.config,
+            source,
+            list(keys),
+            [f.name for f in found.features],
+            source.timestamp_field,
+            source.created_timestamp_column or None,
+            start,
+            end,
+        )
+        rows: pl.DataFrame = job.to_polars()
+        if targets is not None:
+            rows = rows.filter(pl.col(names.TARGET_DAY).is_between(*targets))
+        from resources.feast_polars.retrieval import to_feast_arrow
+
+        for batch in rows.iter_slices(_BATCH):
+            protos: Any = _convert_arrow_to_proto(to_feast_arrow(batch), found, keys)
+            provider.online_write_batch(store.config, found, protos, None)
+        return len(rows)
+
+    def views(self, service: str) -> tuple[str, ...]:
+        """Names of the service's views, in its order."""
+        return tuple(view.name for view in self._views(self._store(), service))
+
+    def features(self, service: str) -> tuple[str, ...]:
+        """Names of the service's features, in its order."""
+        projections = self._service(self._store(), service).feature_view_projections
+        return tuple(feature.name for projection in projections for feature in projection.features)
+
+    def view_hashes(self, service: str) -> dict[str, str]:
+        """View to hash of its definition and of the code that computes it: what a model's manifest remembers."""
+        hashes = {}
+        for view in self._views(self._store(), service):
+            function = view.tags.get(COMPUTED_BY, "")
+            hashes[view.name] = _digest(_definition(view), source_digest(function) if function else "")
+        return hashes
+
+    def config(self) -> dict[str, Any]:
+        """What feature_store.yaml would say, with this deployment's places."""
+        state = Path(self.state).resolve()
+        tables = self.tables if "://" in self.tables else str(Path(self.tables).resolve())
+        return {
+            "project": self.project,
+            "provider": "local",
+            "registry": {
+                "registry_type": "sql",
+                "path": self.registry_url or f"sqlite:///{state}/registry.db",
+                "cache_ttl_seconds": 60,
+            },
+            "offline_store": {
+                "type": "resources.feast_polars.offline.PolarsOfflineStore",
+                "known_at": "strict",
+                "root": tables,
+                "storage_options": self.storage_options,
+            },
+            "online_store": {
+                "type": "resources.feast_polars.online.MonotoneSqliteOnlineStore",
+                "path": self.online_path or str(state / "online.db"),
+            },
+            "materialization": {"pull_latest_features": True},
+            "entity_key_serialization_version": 3,
+            "auth": {"type": "no_auth"},
+        }
+
+    def _write_yaml(self) -> None:
+        """`feature_store.yaml` in `state` for `feast -f`, and the link that the one in feature_repo/ follows."""
+        state = Path(self.state)
+        state.mkdir(parents=True, exist_ok=True)
+        if "://" not in self.tables and not (state / "tables").exists():
+            _replace_link(state / "tables", Path(os.path.relpath(Path(self.tables).resolve(), state.resolve())))
+        # JSON is YAML. Settings of object stores hold secrets and stay out of the file.
+        content = self.config()
+        content["offline_store"].pop("storage_options")
+        if not self.registry_url or self.registry_url.startswith("sqlite:"):  # others hold a password
+            unfinished = state / f".feature_store.yaml.{os.getpid()}"
+            unfinished.write_text(json.dumps(content, indent=2))
+            unfinished.replace(state / "feature_store.yaml")
+        if self.link:
+            _replace_link(Path(self.link), state.resolve())
+
+    def _store(self) -> "FeatureStore":
+        Path(self.state).mkdir(parents=True, exist_ok=True)
+        return _opened(json.dumps(self.config(), sort_keys=True))
+
+    def _applied_digest(self, store: "FeatureStore") -> str | None:
+        from feast.errors import ProjectNotFoundException, ProjectObjectNotFoundException
+
+        try:
+            return store.registry.get_project(self.project, allow_cache=False).tags.get(_DIGEST)
+        except (ProjectNotFoundException, ProjectObjectNotFoundException):
+            return None
+
+    def _service(self, store: "FeatureStore", name: str) -> "FeatureService":
+        from feast.errors import FeatureServiceNotFoundException
+
+        try:
+            return store.get_feature_service(name)
+        except FeatureServiceNotFoundException as error:
+            known = ", ".join(sorted(s.name for s in store.list_feature_services()))
+            raise FeatureStoreError(
+                f"no feature service `{name}` in the registry; it has {known or 'none'}",
+                hint="name it in feature_repo/services.py and materialize `feature_registry`",
+            ) from error
+
+    def _view(self, store: "FeatureStore", name: str) -> "FeatureView":
+        from feast.errors import FeatureViewNotFoundException
+
+        try:
+            return store.get_feature_view(name)
+        except FeatureViewNotFoundException as error:
+            raise FeatureStoreError(
+                f"no feature view `{name}` in the registry", hint="materialize `feature_registry`"
+            ) from error
+
+    def _views(self, store: "FeatureStore", service: str) -> "list[FeatureView]":
+        return [self._view(store, p.name) for p in self._service(store, service).feature_view_projections]
+
+
+@cache
+def _opened(config: str) -> "FeatureStore":
+    """One store per configuration and process: opening it anew costs a connection and a read of the registry."""
+    from feast import FeatureStore
+
+    return FeatureStore(config=_repo_config(config))
+
+
+def _repo_config(config: str) -> "RepoConfig":
+    from feast.repo_config import RepoConfig
+
+    return RepoConfig(**json.loads(config))
+
+
+def _definition(view: "FeatureView") -> dict[str, Any]:
+    source = view.batch_source
+    return {
+        "name": view.name,
+        "entities": sorted(view.entities),  # their columns are known to Feast only after an apply
+        "features": [(f.name, str(f.dtype)) for f in view.features],
+        "ttl_s": view.ttl.total_seconds() if isinstance(view.ttl, timedelta) else None,
+        "source": source
+        and (getattr(source, "path", source.name), source.timestamp_field, source.created_timestamp_column),
+        "mapping": source and sorted(source.field_mapping.items()),
+        "text": (view.description, view.owner, sorted(view.tags.items())),
+    }
+
+
+def _service(service: "FeatureService") -> dict[str, Any]:
+    projections = [(p.name, [f.name for f in p.features]) for p in service.feature_view_projections]
+    return {"name": service.name, "views": projections, "text": (service.description, service.owner)}
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _polars_type(feast_type: str) -> "pl.DataType":
+    import polars as pl
+
+    types: dict[str, Any] = {
+        "Float64": pl.Float64(), "Float32": pl.Float32(), "Int64": pl.Int64(), "Int32": pl.Int32(), "Bool": pl.Boolean(),
+        "String": pl.String(), "Array(Float32)": pl.List(pl.Float32), "Array(Float64)": pl.List(pl.Float64),
+    }  # fmt: skip
+    if feast_type not in types:
+        raise FeatureStoreError(f"feature type {feast_type} is not served here; known: {', '.join(types)}")
+    return types[feast_type]
+
+
+def _replace_link(link: Path, target: Path) -> None:
+    if link.is_symlink() and Path(os.readlink(link)) == target:
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = link.with_name(f".{link.name}.{os.getpid()}")
+    unfinished.symlink_to(target)
+    unfinished.replace(link)
