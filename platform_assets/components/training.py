@@ -210,6 +210,7 @@ def fit_once(spec: ModelSpec, rows: pl.DataFrame, settings: FitSettings, cut_at:
 def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult[dict[str, Any]]:
     """Fit twice, register one version with its manifest."""
     from platform_assets.components.evaluating import champion_manifest, evaluation_window
+    from platform_assets.components.tuning_run import search
     from platform_assets.science.fingerprint import probe
     from platform_assets.science.manifest import Manifest
     from platform_assets.science.tasks import TASKS
@@ -224,7 +225,8 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
     device = profile.device()
     with profile.limits(), res.registry.open_run(spec.name, context=context, tags={names.TAG_REASON: reason}) as run:
         settings = settings_of(spec, threads=profile.threads, device=device, progress=log.info)
-        settings = _tuned(spec, rows, settings, run, log)
+        if spec.tuning:
+            settings = search(spec, rows.fit, window.opens_at, settings, run, log)
         log.info(f"fit 1 of 2: labels known by {window.opens_at:%Y-%m-%d}, to be judged on what came after")
         judged, judged_fit = fit_once(spec, rows.fit, settings, window.opens_at)
         log.info(f"fit 2 of 2: all {rows.fit.height:,} rows, to be shipped")
@@ -302,12 +304,3 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
 def _table_versions(tables: Any) -> dict[str, int]:
     found = [names.SALES, names.PLANS, *(names.table_name(names.view_key(view)) for view in names.VIEW_NAMES)]
     return {name: tables.version(name) for name in found if tables.exists(name)}
-
-
-def _tuned(spec: ModelSpec, rows: TrainingSet, settings: FitSettings, run: Any, log: Any) -> FitSettings:
-    """Settings with the parameters that a search found on rows before the cut; as they are where tuning is off."""
-    if not spec.tuning:
-        return settings
-    from platform_assets.components.tuning_run import search
-
-    return search(spec, rows, settings, run, log)

@@ -1,0 +1,125 @@
+"""The champion on what has come true since, and its inputs against those that it was trained on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from platform_assets import names
+from platform_assets.components.trained_model import ModelSpec
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from platform_assets.science.manifest import Manifest
+    from platform_assets.science.monitoring import Verdict
+
+WINDOW_DAYS = 28
+
+
+def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Daily losses of the champion's backtest and of its forecasts since, and the verdicts of two checks."""
+    import polars as pl
+
+    from platform_assets.science import monitoring
+
+    res = context.resources
+    champion = res.ledger.champion(spec.name)
+    if champion is None:
+        about = {"about": f"{spec.name} has no champion yet: nothing to watch"}
+        checks = [
+            dg.AssetCheckResult(check_name=name, passed=True, metadata=about) for name in ("feature_drift", "error")
+        ]
+        return dg.MaterializeResult(metadata=about, check_results=checks)
+    manifest = res.registry.manifest(spec.name, champion.version)
+    with res.compute.profile(spec.compute).limits():
+        losses = _losses(spec, res, champion.version, manifest)
+    last = losses["day"].max() if losses.height else manifest.shipped.cut_at.date()
+    errors = monitoring.judge_errors(
+        losses,
+        reference_until=manifest.shipped.cut_at.date(),
+        champion=champion.version,
+        as_of=last,  # pyright: ignore[reportArgumentType]
+        window_days=WINDOW_DAYS,
+    )
+    inputs = _inputs(spec, res, champion.version, manifest)
+    version = res.tables.replace(
+        names.table_name(names.model_key(spec.name, "monitoring")),
+        losses.with_columns(model_version=pl.lit(champion.version)),
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "champion": int(champion.version),
+            "days judged": losses.height,
+            "table version": version,
+            "loss over the baseline's": _ratio(losses),
+            "errors": errors.about,
+            "inputs": inputs.about,
+        },
+        check_results=[_check("feature_drift", inputs), _check("error", errors)],
+    )
+
+
+def _check(name: str, verdict: Verdict) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=verdict.passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=verdict.about,
+        metadata=dict(verdict.metadata),
+    )
+
+
+def _ratio(losses: pl.DataFrame) -> float:
+    below = float(losses["baseline_loss"].sum())
+    return float(losses["loss"].sum()) / below if below else 0.0
+
+
+def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> pl.DataFrame:
+    """Per day: the evaluation fit's loss in its backtest, then the recorded forecasts' on labels known by now."""
+    import polars as pl
+
+    from platform_assets.components.evaluating import observed
+    from platform_assets.components.training import known_sales, read_training_set
+    from platform_assets.science import baselines, monitoring
+    from platform_assets.science.demand import labels
+    from platform_assets.science.tasks import TASKS
+
+    task, sales = TASKS[spec.task], known_sales(res)
+    trained = names.table_name(names.model_key(spec.name, "training_set"))
+    judged = read_training_set(spec, res.tables, manifest.tables[trained]).judged_from(manifest.evaluation.cut_at)
+    backtest = res.registry.load(spec.name, version, "evaluation").predict(judged.select(manifest.features))
+    recorded = (
+        res.tables.scan(names.table_name(names.model_key(spec.name, "predictions")))
+        .filter(pl.col("model_version") == version)
+        .sort("issued_at", "series_id", "target_on")
+        .collect()
+    )
+    issued = labels.attach(recorded, sales, label=spec.label, period_days=res.source.period_days)
+    history, baseline = observed(sales), task.baselines[0]
+
+    def scored(rows: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:
+        other = baselines.for_rows([baseline], rows, history, task, period_days=res.source.period_days)[baseline]
+        return monitoring.daily_losses(rows, said, other, task, label=spec.label)
+
+    parts = [scored(judged, backtest)]
+    known = issued.filter(pl.col(spec.label).is_not_null())
+    if known.height:
+        parts.append(scored(known, known.select(task.outputs)))
+    return pl.concat(parts).sort("day")
+
+
+def _inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> Verdict:
+    """Features of the rows issued last against the champion's training set."""
+    from platform_assets.components.predicting import feature_rows
+    from platform_assets.components.training import read_training_set
+    from platform_assets.science import monitoring
+    from platform_assets.science.demand import columns
+
+    trained = names.table_name(names.model_key(spec.name, "training_set"))
+    rows = read_training_set(spec, res.tables, manifest.tables[trained])
+    issued = feature_rows(spec, res)
+    watched = [name for name in manifest.features if name not in columns.CALENDAR and name in issued.columns]
+    drift = monitoring.input_drift(rows.fit, issued, watched)
+    return monitoring.judge_inputs(drift, champion=version, as_of=issued["issued_at"].max().date())  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue, reportArgumentType]
