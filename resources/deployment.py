@@ -21,6 +21,7 @@ from platform_assets.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from resources.artifacts import Artifacts
+    from resources.feature_store import FeatureStoreResource
     from resources.ledger import Ledger
     from resources.registry import Registry
     from resources.tables import Tables
@@ -48,7 +49,6 @@ VARIABLES: Final[Mapping[str, str]] = {
     "mlflow_uri": "PERENNIAL_MLFLOW",
     "mlflow_artifacts_uri": "PERENNIAL_MLFLOW_ARTIFACTS",
     "feast_registry_url": "PERENNIAL_FEAST_REGISTRY",
-    "feast_online_url": "PERENNIAL_FEAST_ONLINE",
     "image": "PERENNIAL_IMAGE",
     "gpu_image": "PERENNIAL_GPU_IMAGE",
     "namespace": "PERENNIAL_NAMESPACE",
@@ -60,7 +60,15 @@ VARIABLES: Final[Mapping[str, str]] = {
 }
 
 # A pod has no disk that outlives it, so these must be named there.
-_NEEDED_ON_K8S: Final = ("tables_uri", "artifacts_uri", "ledger_url", "mlflow_uri", "mlflow_artifacts_uri", "image")
+_NEEDED_ON_K8S: Final = (
+    "tables_uri",
+    "artifacts_uri",
+    "ledger_url",
+    "mlflow_uri",
+    "mlflow_artifacts_uri",
+    "feast_registry_url",
+    "image",
+)
 
 _PASSWORD: Final = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
 _MASKED: Final = r"\1:***@"
@@ -84,7 +92,6 @@ class Settings:
     mlflow_uri: str
     mlflow_artifacts_uri: str
     feast_registry_url: str
-    feast_online_url: str
     now: datetime | None = None
     image: str | None = None
     gpu_image: str | None = None
@@ -124,7 +131,6 @@ class Settings:
             mlflow_uri=f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
             mlflow_artifacts_uri=str(state / "mlflow" / "artifacts"),
             feast_registry_url=f"sqlite:///{state / 'feast' / 'registry.db'}",
-            feast_online_url=str(state / "feast" / "online.db"),
             now=now,
         )
 
@@ -145,9 +151,9 @@ class Settings:
         pin = _pin(state)
         data = given.pop("data", pin.get("data"))
         starts_on, ends_on = given.pop("starts_on", pin.get("starts_on")), given.pop("ends_on", pin.get("ends_on"))
-        window = (
-            SIMULATED if starts_on is None else (_day("starts_on", starts_on), ends_on and _day("ends_on", ends_on))
-        )
+        window: Window = SIMULATED
+        if starts_on is not None:
+            window = (_day("starts_on", starts_on), None if ends_on is None else _day("ends_on", ends_on))
         settings = cls.local(
             state,
             given.pop("source", pin.get("source", "simulator")),
@@ -237,6 +243,20 @@ class Settings:
             environment={name: value for name, value in variables.items() if value is not None},
         )
 
+    def feature_store(self) -> "FeatureStoreResource":
+        """Feast's registry, offline and online store."""
+        from resources.feature_store import FeatureStoreResource
+
+        # feature_repo/feature_store.yaml follows this link, so that feast's own commands see the last demo.
+        link = PROJECT / ".state" / "feast" if self.state.is_relative_to(PROJECT / ".state") else None
+        return FeatureStoreResource(
+            state=str(self.state / "feast"),
+            tables=self.tables_uri,
+            storage_options=self.storage_options() or {},
+            registry_url=self.feast_registry_url,
+            link=str(link or ""),
+        )
+
 
 def resources_for(settings: Settings, source: object = None) -> dict[str, Any]:
     """Every resource that assets and sensors ask for, by key; `source` holds the facts of the active source.
@@ -254,7 +274,8 @@ def resources_for(settings: Settings, source: object = None) -> dict[str, Any]:
         "io_manager": DeltaIOManager(tables),
         "json_io_manager": JsonIOManager(artifacts),
         "ledger": settings.ledger(),
-        "registry": settings.registry(),
+        "registry": _hidden(settings.registry(), settings),
+        "feature_store": _hidden(settings.feature_store(), settings),
         "clock": Clock(settings.now),
         "compute": ComputeProfiles(settings.deployment, settings.image, settings.gpu_image),
         "source": source,
@@ -275,6 +296,13 @@ def executor_for(settings: Settings) -> dg.ExecutorDefinition:
         "step_k8s_config": {"job_spec_config": {"backoff_limit": 0}},
     }
     return k8s_job_executor.configured({name: value for name, value in config.items() if value is not None})
+
+
+def _hidden(resource: dg.ConfigurableResource[Any], settings: Settings) -> object:
+    """The resource, without its configuration in the UI where that would show a key or a password."""
+    texts = [value for part in fields(settings) if isinstance(value := getattr(settings, part.name), str)]
+    has_secrets = bool(settings.s3_secret) or any(_PASSWORD.search(text) for text in texts)
+    return dg.ResourceDefinition.hardcoded_resource(resource) if has_secrets else resource
 
 
 def _pin(state: Path) -> dict[str, Any]:

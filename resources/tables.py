@@ -47,9 +47,7 @@ class Tables:
 
     def exists(self, name: str) -> bool:
         """Whether the table has a version."""
-        from deltalake import DeltaTable
-
-        return DeltaTable.is_deltatable(self.uri(name), storage_options=self.storage_options)
+        return self._find(name) is not None
 
     def version(self, name: str) -> int:
         """Number of the newest version.
@@ -168,24 +166,40 @@ class Tables:
             retention_hours=0, dry_run=is_dry_run, enforce_retention_duration=False, full=True, keep_versions=kept
         )
 
-    def _open(self, name: str, version: int | None = None) -> "DeltaTable":
+    def _find(self, name: str) -> "DeltaTable | None":
+        """Handle of the newest version; None where there is no table."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError, TableNotFoundError
 
         uri = self.uri(name)
         try:
-            return DeltaTable(uri, version=version, storage_options=self.storage_options)
-        except TableNotFoundError as error:
-            if version is None or not self.exists(name):
-                raise TableError(
-                    f"table {name} does not exist at {uri}",
-                    hint="materialize the asset of that name, or check the tables' root in the settings",
-                ) from error
-            raise TableError(f"table {name} has no version {version}; newest: {self.version(name)}") from error
+            # Opening, not `is_deltatable`, which keeps the interpreter's lock for as long as S3 takes to answer.
+            return DeltaTable(uri, storage_options=self.storage_options)
+        except TableNotFoundError:
+            return None
         except DeltaError as error:
-            if version is None:
-                raise TableError(f"table {name} at {uri} cannot be opened: {error}") from error
-            raise TableError(f"table {name} has no version {version}; newest: {self.version(name)}") from error
+            raise TableError(f"table {name} at {uri} cannot be opened: {error}") from error
+
+    def _open(self, name: str, version: int | None = None) -> "DeltaTable":
+        from deltalake.exceptions import DeltaError
+
+        handle = self._find(name)
+        if handle is None:
+            raise TableError(
+                f"table {name} does not exist at {self.uri(name)}",
+                hint="materialize the asset of that name, or check the tables' root in the settings",
+            )
+        newest = handle.version()
+        if version is None or version == newest:
+            return handle
+        try:
+            handle.load_as_version(version)
+        except (DeltaError, OverflowError, ValueError) as error:
+            raise TableError(
+                f"table {name} has no version {version}; newest: {newest}",
+                hint="a vacuum keeps only the versions that manifests name",
+            ) from error
+        return handle
 
     def _scan(
         self, name: str, handle: "DeltaTable", between: Between | None, columns: Sequence[str] | None
@@ -219,7 +233,7 @@ class Revision:
         self.name = name
         self._tables = tables
         self._is_exclusive = is_exclusive
-        self._handle = tables._open(name) if tables.exists(name) else None
+        self._handle = tables._find(name)
 
     @property
     def version(self) -> int | None:
