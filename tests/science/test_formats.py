@@ -1,5 +1,7 @@
 """Formats: what is named loads, what is not or is torn does not."""
 
+import importlib
+
 import polars as pl
 import pytest
 
@@ -57,3 +59,9 @@ def test_weights_hash_leaves_lightgbms_parameters_out():
     assert formats.weights_hash({"q": one}) == formats.weights_hash({"q": four})
     assert formats.weights_hash({"q": one}) != formats.weights_hash({"q": one.replace(b"1 2", b"1 3")})
     assert formats.weights_hash({"q": b"x" + one}) != formats.weights_hash({"q": b"x" + four})  # only LightGBM's text
+
+
+def test_every_named_format_has_its_class():
+    """A manifest that names a format must find a class that says the same name."""
+    for format, (module, name) in formats._HOMES.items():
+        assert getattr(importlib.import_module(module), name).format == format
