@@ -84,13 +84,14 @@ def _at_origin(history: pl.DataFrame, series: pl.Series, issued_on: date) -> pl.
 
 
 def _third(column: str, suffix: str) -> pl.Expr:
-    value = pl.col(column)
+    """Thirds of the series by rank; equal values fall into the same third."""
+    share = pl.col(column).rank("average") / pl.col(column).count()
     return (
-        pl.when(value.is_null())
+        pl.when(pl.col(column).is_null())
         .then(None)
-        .when(value <= value.quantile(1 / 3))
+        .when(share <= 1 / 3)
         .then(pl.lit(_THIRDS[0] + suffix))
-        .when(value <= value.quantile(2 / 3))
+        .when(share <= 2 / 3)
         .then(pl.lit(_THIRDS[1] + suffix))
         .otherwise(pl.lit(_THIRDS[2] + suffix))
     )
