@@ -9,7 +9,7 @@ Nothing here reads the environment: `definitions.py` passes it to `Settings.from
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -282,19 +282,26 @@ def resources_for(settings: Settings, source: object = None) -> dict[str, Any]:
     }
 
 
-def executor_for(settings: Settings) -> dg.ExecutorDefinition:
-    """One process for a whole run locally, a pod for each step on a cluster."""
+def executor_for(settings: Settings, *, gpu_steps: Iterable[str] = ()) -> dg.ExecutorDefinition:
+    """One process for a whole run locally, a pod for each step on a cluster.
+
+    `gpu_steps` are steps such as `demand__candidate` that run in the GPU image, if there is one.
+    """
     if settings.deployment == "local":
         return dg.in_process_executor
     from dagster_k8s import k8s_job_executor  # .53 CPU s, so only on a cluster
 
-    config = {
+    config: dict[str, Any] = {
         "job_image": settings.image,
         "job_namespace": settings.namespace,
         "service_account_name": settings.service_account,
         # Profiles are op tags and win over this; what has none must not be restarted by its Job either.
         "step_k8s_config": {"job_spec_config": {"backoff_limit": 0}},
     }
+    if settings.gpu_image:
+        config["per_step_k8s_config"] = {
+            step: {"container_config": {"image": settings.gpu_image}} for step in gpu_steps
+        }
     return k8s_job_executor.configured({name: value for name, value in config.items() if value is not None})
 
 
