@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -167,6 +168,9 @@ def impact(
 
 def main() -> None:
     """Entry point: an error made on purpose is a message, not a traceback."""
+    # Dagster marks as beta or preview what this project has chosen with that known.
+    warnings.filterwarnings("ignore", message=".*is currently in (beta|preview).*")
+    warnings.filterwarnings("ignore", message="InitResourceContext.*is deprecated")  # dagster-mlflow's own calls
     try:
         app()
     except PerennialError as error:

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 
 import dagster as dg
-from resources.deployment import Settings, executor_for, resources_for
 
 from platform_assets.components.model_assets import model_names
 from platform_assets.components.sales_source import SalesSource
 from platform_assets.components.source_window import set_window
 from platform_assets.components.trained_model import TrainedModel
+from resources.deployment import Settings, executor_for, resources_for
+from resources.landing import Landing
 
 PROJECT = Path(__file__).parents[1]
 
@@ -25,7 +26,6 @@ def component_tree() -> dg.ComponentTree:
 def assemble(settings: Settings) -> dg.Definitions:
     """The graph of one source in one state directory."""
     from sensors.arrival import arrival_sensor
-
     from sensors.failure import failure_sensor
     from sensors.monitoring import automation_sensor
     from sensors.retraining import retraining_sensor
@@ -39,11 +39,13 @@ def assemble(settings: Settings) -> dg.Definitions:
     sensors = [arrival_sensor(), automation_sensor(), failure_sensor()]
     for name in model_names():
         sensors.append(retraining_sensor(name, tree.load_component(Path("models") / name, TrainedModel).retraining))
+    data = None if settings.data is None else str(settings.data)
+    resources = {
+        **resources_for(settings, source.facts()),
+        "landing": Landing(data=data, folder=str(settings.state), simulator=source.simulate),
+    }
     return dg.Definitions.merge(
-        graph,
-        dg.Definitions(
-            sensors=sensors, resources=resources_for(settings, source.facts()), executor=executor_for(settings)
-        ),
+        graph, dg.Definitions(sensors=sensors, resources=resources, executor=executor_for(settings))
     )
 
 

@@ -64,7 +64,6 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
         deps=[dg.AssetKey(key) for key in deps],
         metadata={"dagster/column_lineage": training_set_lineage(spec)},
         required_resource_keys={"tables", "feature_store", "clock", "source", "ledger", "registry"},
-        retry_policy=policies.RETRY_IO,
     )
     def training_set(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from platform_assets.components.training import build_training_set
@@ -165,7 +164,6 @@ def _predictions(spec: ModelSpec) -> dg.AssetsDefinition:
         metadata={"dagster/column_lineage": prediction_lineage(spec)},
         required_resource_keys={"tables", "registry", "ledger", "clock", "feature_store", "source", "compute"},
         automation_condition=policies.WHEN_UPSTREAM_MOVES,
-        retry_policy=policies.RETRY_IO,
     )
     def predictions(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from platform_assets.components.predicting import predict_champion

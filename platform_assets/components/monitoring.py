@@ -96,7 +96,7 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> pl.D
         .sort("issued_at", "series_id", "target_on")
         .collect()
     )
-    issued = labels.attach(recorded, sales, label=spec.label, period_days=res.source.period_days)
+    issued = labels.attach(recorded, sales, label=spec.label)
     history, baseline = observed(sales), task.baselines[0]
 
     def scored(rows: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:

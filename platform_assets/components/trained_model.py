@@ -5,6 +5,7 @@ import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import Field
 from platform_assets.components.scaffolding import TrainedModelScaffolder
 from platform_assets.components.service_features import features_of, services
 from platform_assets.errors import ConfigurationError
+from platform_assets.science.demand import columns
 
 LABELS = ("units", "is_dormant")
 TASKS = ("quantiles", "probability")
@@ -137,6 +139,9 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     trainer: Annotated[str, dg.Resolver(_trainer, model_field_type=str)] = Field(
         default="train.fit", description="module.function in this folder"
     )
+    sequences: bool = Field(
+        default=False, description="Whether list features, such as recent_units, are read too where none are named."
+    )
     parameters: dict[str, Any] = Field(default_factory=dict, description="Passed to the trainer as they stand.")
     horizon_days: int = Field(default=28, ge=1, le=366, description="Days ahead that are predicted.")
     rows: int = Field(default=120_000, ge=100, description="Rows of the training set, sampled by a seeded hash.")
@@ -193,7 +198,8 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
                 f"model {model}: feature service {self.feature_service} does not offer {missing}",
                 hint="add their view to the service in feature_repo/services.py, or remove them from defs.yaml",
             )
-        return tuple(self.features) or offered
+        is_read = [self.sequences or not columns.DTYPES[name].startswith("list") for name in offered]
+        return tuple(self.features) or tuple(compress(offered, is_read))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         from platform_assets.components.model_assets import model_definitions

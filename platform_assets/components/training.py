@@ -62,7 +62,7 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
         period_days=res.source.period_days,
         features=features_of(spec.feature_service),
     )
-    labelled = labels.attach(derived, sales, label=spec.label, period_days=res.source.period_days)
+    labelled = labels.attach(derived, sales, label=spec.label)
     missing = sorted(set(spec.features) - set(labelled.columns))
     if missing:
         raise ModelError(
