@@ -11,7 +11,7 @@ from platform_assets.science.bootstrap import Interval, Resampler
 from platform_assets.science.findings import Comparison, Figures, LevelFigures, Slice
 from platform_assets.science.segments import ORDER
 from platform_assets.science.stock_cost import UnitCosts
-from platform_assets.science.tasks import Ratio, Task
+from platform_assets.science.tasks import Task
 
 Array = NDArray[np.float64]
 
@@ -43,14 +43,18 @@ class Judged:
             name: ~frame.select(pl.any_horizontal(pl.all().is_null())).to_series().to_numpy()
             for name, frame in predictions.items()
         }
-        self.ratios: dict[str, dict[str, Ratio]] = {
-            name: {
-                figure: Ratio(np.nan_to_num(ratio.above), np.where(self.is_covered[name], ratio.below, 0.0))
-                for figure, ratio in task.ratios(label, frame, price, costs).items()
-            }
-            for name, frame in predictions.items()
-        }
-        self.loss = {name: ratios[task.primary].above for name, ratios in self.ratios.items()}
+        self.sums: dict[tuple[str, str], tuple[Array, Array]] = {}  # (model, figure) -> (clusters,) each
+        self.loss: dict[str, Array] = {}
+        self.ours: dict[str, Array] = {}  # what the candidate can be compared by, of each row
+        for name, frame in predictions.items():
+            covered = self.is_covered[name]
+            for figure, ratio in task.ratios(label, frame, price, costs).items():
+                above = np.where(covered, ratio.above, 0.0)
+                self.sums[name, figure] = resampler.sums(above), resampler.sums(np.where(covered, ratio.below, 0.0))
+                if figure == task.primary:
+                    self.loss[name] = above
+                if name == candidate and figure in task.compared:
+                    self.ours[figure] = above
         self.opponents = [name for name in predictions if name != candidate]
 
     def best(self, baselines: Sequence[str]) -> str | None:
@@ -60,13 +64,8 @@ class Judged:
 
     def figures(self) -> dict[str, Figures]:
         """Every figure of every model: ratios, and those that are computed from them."""
-        sums = {
-            (name, figure): (self.resampler.sums(ratio.above), self.resampler.sums(ratio.below))
-            for name, ratios in self.ratios.items()
-            for figure, ratio in ratios.items()
-        }
-        found: dict[str, Figures] = {name: {} for name in self.ratios}
-        for (name, figure), interval in self.resampler.ratios(sums).items():
+        found: dict[str, Figures] = {name: {} for name in self.predictions}
+        for (name, figure), interval in self.resampler.ratios(self.sums).items():
             found[name][figure] = interval
         for name, figures in found.items():
             if "mse" in figures:
@@ -82,10 +81,8 @@ class Judged:
         sums: dict[tuple[str, str], tuple[Array, Array]] = {}
         for name in self.opponents:
             both = self.is_covered[name]
-            for figure in self.task.compared:
-                if figure in self.ratios[name]:
-                    ours, theirs = self.ratios[self.candidate][figure].above, self.ratios[name][figure].above
-                    sums[name, figure] = self.resampler.sums(ours * both), self.resampler.sums(theirs * both)
+            for figure, ours in self.ours.items():
+                sums[name, figure] = self.resampler.sums(ours * both), self.sums[name, figure][0]
             difference = (self.loss[self.candidate] - self.loss[name]) * both
             sums[name, ""] = self.resampler.sums(difference), self.resampler.sums(both.astype(np.float64))
         intervals = self.resampler.ratios(sums)
@@ -149,13 +146,9 @@ class Judged:
 
     def calibration(self) -> dict[str, list[LevelFigures]]:
         """Both sides of every level for every model that covers all rows."""
-        sums: dict[tuple[str, str], tuple[Array, Array]] = {}
         whole = [name for name in self.predictions if self.is_covered[name].all()]
-        for name in whole:
-            for output in self.task.outputs:
-                for side in ("below", "not_above"):
-                    ratio = self.ratios[name][f"{side}_{output}"]
-                    sums[name, f"{side}_{output}"] = self.resampler.sums(ratio.above), self.resampler.sums(ratio.below)
+        sides = [f"{side}_{output}" for output in self.task.outputs for side in ("below", "not_above")]
+        sums = {(name, side): self.sums[name, side] for name in whole for side in sides}
         intervals = self.resampler.ratios(sums)
         found: dict[str, list[LevelFigures]] = {}
         for name in whole:
