@@ -118,7 +118,8 @@ def _fan(axes: Axes, example: Example, levels: Sequence[float]) -> None:
     quantiles = list(zip(*example.quantiles, strict=True))
     middle = min(range(len(levels)), key=lambda at: abs(levels[at] - 0.5))
     days = _numbers(example.target_on)
-    for low, high, alpha in ((0, len(levels) - 1, 0.16), (max(middle - 1, 0), min(middle + 1, len(levels) - 1), 0.32)):
+    outer = max((at for at in range(middle + 1, len(levels)) if levels[at] <= 0.95), default=len(levels) - 1)
+    for low, high, alpha in ((0, outer, 0.16), (max(middle - 1, 0), min(middle + 1, outer), 0.32)):
         if low < middle < high:
             said = f"{100 * levels[low]:.4g}% to {100 * levels[high]:.4g}% level"
             axes.fill_between(days, quantiles[low], quantiles[high], color=OURS, alpha=alpha, lw=0, label=said)
@@ -127,7 +128,7 @@ def _fan(axes: Axes, example: Example, levels: Sequence[float]) -> None:
     actual = [float("nan") if value is None else value for value in example.actual]
     axes.plot(days, actual, "o", color=INK, ms=2.8, label="what was sold")
     axes.axvline(days[0] - 0.5, color="#c9cdd3", lw=0.8, ls="--")
-    top = max([*example.past, *quantiles[-1], *(value for value in example.actual if value is not None), 1.0])
+    top = max([*example.past, *quantiles[outer], *(value for value in example.actual if value is not None), 1.0])
     axes.set_ylim(-0.02 * top, 1.08 * top)
     axes.set_title(
         f"{_short(example.series_id)} · {example.kind}, {100 * example.improvement:+.0f}%", fontsize=9.5, loc="left"

@@ -27,11 +27,14 @@ class UnitCosts:
     def __post_init__(self) -> None:
         for name in ("overstock", "stockout"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise ConfigurationError(
-                    f"unit costs: `{name}` is {value!r}, expected a number above 0",
+                    f"unit costs: `{name}` is {value!r}, expected a number from 0",
                     hint="costs are shares of the price, such as overstock: 0.05 and stockout: 0.30",
                 )
+
+        if self.overstock == self.stockout == 0:
+            raise ConfigurationError("unit costs: both are 0, so no stock level is better", hint="state one of them")
 
     @property
     def critical_ratio(self) -> float:

@@ -48,6 +48,9 @@ def test_costs_come_from_a_mapping_and_faults_are_named() -> None:
     assert UnitCosts.from_mapping(None) == UnitCosts()
     with pytest.raises(ConfigurationError, match="unknown keys \\['stock_out'\\]"):
         UnitCosts.from_mapping({"stock_out": 1.0})
-    for wrong in (0, -1.0, float("inf"), float("nan"), "1", True, None):
+    assert UnitCosts(0, 1).critical_ratio == 1
+    with pytest.raises(ConfigurationError, match="both are 0"):
+        UnitCosts(0, 0)
+    for wrong in (-1.0, float("inf"), float("nan"), "1", True, None):
         with pytest.raises(ConfigurationError, match="`overstock` is"):
             UnitCosts.from_mapping({"overstock": wrong})
