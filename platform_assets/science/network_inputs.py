@@ -123,8 +123,10 @@ class Encoding:
         units = np.zeros((rows.height, self.periods), np.float32)
         is_given = np.arange(self.periods) >= missing[:, None]
         units[is_given] = lists.filter(lists.list.len() > 0).explode().fill_null(0.0).to_numpy()
-        units = np.where(np.isfinite(units), np.maximum(units, 0.0), 0.0)
-        return np.log1p(units / scales[:, None]).astype(np.float32)
+        np.nan_to_num(units, copy=False, nan=0.0, posinf=0.0, neginf=0.0)  # in place: 600,000 rows are 134 MB
+        np.maximum(units, 0.0, out=units)
+        units /= scales.astype(np.float32)[:, None]
+        return np.log1p(units, out=units)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON holds it."""

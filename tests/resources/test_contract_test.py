@@ -8,8 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from platform_assets.science import network, trees
 from platform_assets.science.constant import Constant
 from platform_assets.science.fingerprint import file_hashes
+from platform_assets.science.fitting import FitSettings
 from platform_assets.science.manifest import Code, Column, Fit, Manifest
 from resources import contract_test
 from resources.contract_test import contract_test_files, serving_rows
@@ -152,6 +154,7 @@ def test_a_process_that_dies_hangs_or_leaves_is_an_answer(fault: str, tmp_path: 
     start = f"""
 import sys
 sys.path.insert(0, {str(Path(contract_test.__file__).parents[1])!r})
+from platform_assets.science import network, trees
 from platform_assets.science.constant import Constant
 from resources import contract_test
 def from_files(files):
@@ -169,3 +172,32 @@ contract_test.main(sys.argv[1], sys.argv[2])
     result = contract_test_files(*version(), timeout_seconds=3 if fault == "hangs" else 60)
     assert not result.passed
     assert expected in result.reason
+
+
+def fitted(format: str) -> dict[str, bytes]:
+    """A small model of a shipped format that reads `x` and answers two quantiles."""
+    rows = pl.DataFrame({"x": [float(n % 10) for n in range(300)], "units": [float(n % 10) for n in range(300)]})
+    if format == "quantile-network/1":
+        return network.fit(rows, FitSettings(("x",), "units", ("q500", "q990"), (0.5, 0.99))).files()
+    design = trees.Design(("x",))
+    text = trees.boost(
+        design.matrix(rows), design.target(rows, "units"), objective={"objective": "quantile", "alpha": 0.5}, rounds=5,
+        learning_rate=0.3, leaves=8, min_leaf_rows=5, column_share=1.0, row_share=1.0, bins=63, seed=0, threads=1,
+    )  # fmt: skip
+    return trees.TreeQuantiles(design, {"q500": text, "q990": text}).files()
+
+
+@pytest.mark.parametrize("format", ["lightgbm-quantiles/1", pytest.param("quantile-network/1", marks=pytest.mark.long)])
+def test_shipped_formats_pass_in_a_fresh_process(format: str):
+    result = contract_test_files(*version(format=format, files=fitted(format)))
+    assert (result.passed, result.reason) == (True, "loads and answers as declared")
+
+
+def test_trees_cut_short_fail_whatever_lightgbm_makes_of_them():
+    """The hashes agree, so the text is parsed: LightGBM aborts the process on such text."""
+    files = fitted("lightgbm-quantiles/1")
+    text = files["q500.txt"]
+    files["q500.txt"] = text[: text.index(b"leaf_value=") + 20] + b"\nend of trees\n"
+    result = contract_test_files(*version(format="lightgbm-quantiles/1", files=files))
+    assert not result.passed
+    assert "SIGABRT" in result.reason or "LightGBMError" in result.reason or "differs" in result.reason
