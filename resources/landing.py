@@ -60,6 +60,19 @@ class Landing(dg.ConfigurableResource):
         """Folder of the files that were taken from it, never changed."""
         return Path(self.folder) / "accepted"
 
+    def waiting(self) -> list[Path]:
+        """Files in the landing folder, oldest first; hidden ones and manifests are not among them."""
+        if not self.arriving.is_dir():
+            return []
+        files = [path for path in self.arriving.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+        return sorted((path for path in files if path.is_file()), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+    def has(self, digest: str, source: Source) -> bool:
+        """Whether a file of this content is part of the source."""
+        if any(found["digest"] == digest[:16] for found in map(ACCEPTED.match, self._names()) if found):
+            return True
+        return read_file(self.history_file(source)).digest == digest
+
     def history_file(self, source: Source) -> Path:
         """The file of the history; a simulated one is made on first use.
 
@@ -94,25 +107,24 @@ class Landing(dg.ConfigurableResource):
         }
         return Landed(lines, files)
 
-    def accept(self, path: Path, source: Source, *, now: datetime) -> str | None:
+    def accept(self, path: Path, source: Source, *, now: datetime) -> str:
         """Examine an arrived file against its contract and all files before it, and make it part of the source.
 
-        Returns: its digest; None where the very same file is part of the source already.
+        Returns: its digest; where the very same file is part of the source already, nothing else happens.
         Raises: DataError naming the file that is refused.
         """
         from platform_assets.science.intake import examine
 
         file = read_file(path)
-        if any(found["digest"] == file.digest[:16] for found in map(ACCEPTED.match, self._names()) if found):
-            return None
-        if file.digest == read_file(self.history_file(source)).digest:
-            return None
+        if self.has(file.digest, source):
+            return file.digest
         earlier = self.lines(source, now=now).lines
         examine(
             _raw(file, source),
             rulebook(source),
             file=file.name,
             digest=file.digest,
+            is_text=file.is_text,
             today=_today(now),
             manifest=manifest_of(path),
             arrived_at=now,
@@ -155,7 +167,7 @@ class Landing(dg.ConfigurableResource):
         file = read_file(path)
         raw = _raw(file, source)
         check_names(file.name, raw.columns, columns)
-        announced = typed(raw, columns, file.name, date_format=source.date_format)
+        announced = typed(raw, columns, file.name, is_text=file.is_text, date_format=source.date_format)
         for name in (*source.series, source.plans["target_on"], source.plans["announced_on"]):
             if announced[name].null_count():
                 row = int(announced[name].is_null().arg_max() or 0) + 1
@@ -169,9 +181,22 @@ class Landing(dg.ConfigurableResource):
         raw = _raw(file, book.source)
         if arrived_at is not None:
             return accepted_before(
-                raw, book, file=path.name.split("_", 2)[2], digest=file.digest, arrived_at=arrived_at
+                raw,
+                book,
+                file=path.name.split("_", 2)[2],
+                digest=file.digest,
+                is_text=file.is_text,
+                arrived_at=arrived_at,
             )
-        return examine(raw, book, file=file.name, digest=file.digest, today=_today(now), manifest=manifest_of(path))
+        return examine(
+            raw,
+            book,
+            file=file.name,
+            digest=file.digest,
+            is_text=file.is_text,
+            today=_today(now),
+            manifest=manifest_of(path),
+        )
 
     def _files(self, source: Source) -> list[tuple[Path, datetime | None]]:
         """The history, then accepted files in order of arrival."""

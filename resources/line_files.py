@@ -48,6 +48,11 @@ class LineFile:
     def is_parquet(self) -> bool:
         return self.content.startswith(PARQUET)
 
+    @property
+    def is_text(self) -> bool:
+        """Whether its cells are text, to be parsed."""
+        return not self.is_parquet
+
 
 def read_file(path: Path) -> LineFile:
     """The file's content, where it is a regular file with something in it.

@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ def rulebook(source: Source) -> "Rulebook":
     """
     from platform_assets.science.contract import columns_of, schema_of
     from platform_assets.science.intake import Rulebook
+    from platform_assets.science.quarantine import nothing_aside
 
     if source.contract is None:
         schema = schema_of(source)
@@ -35,7 +35,7 @@ def rulebook(source: Source) -> "Rulebook":
             )
         schema = lines.to_schema()
     adapter = None if source.adapter is None else _module(source, source.adapter)
-    set_aside: Mapping[str, pl.Expr] = getattr(adapter, "set_aside", dict)()
+    set_aside = getattr(adapter, "set_aside", nothing_aside)
     instant: pl.Expr | None = getattr(adapter, "sold_at", lambda: None)()
     return Rulebook(source, schema, columns_of(schema, source), set_aside, instant)
 

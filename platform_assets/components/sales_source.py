@@ -53,6 +53,10 @@ def _timezone(context: dg.ResolutionContext, value: str) -> str:
     return value
 
 
+def _day(context: dg.ResolutionContext, value: date | None) -> date | None:
+    return value
+
+
 def _code(context: dg.ResolutionContext, value: str | None) -> str | None:
     """Checked by parsing, never by importing: pandera must not enter the code server."""
     if value is None:
@@ -102,6 +106,7 @@ RoleMap = Annotated[dict[str, str], dg.Resolver(_roles(ROLES), model_field_type=
 PlanMap = Annotated[dict[str, str], dg.Resolver(_roles(PLAN_ROLES), model_field_type=dict[str, str] | None)]
 ExtraMap = Annotated[dict[str, str], dg.Resolver(_extra, model_field_type=dict[str, str] | None)]
 RuleMap = Annotated[dict[str, Any], dg.Resolver(_rules, model_field_type=dict[str, Any] | None)]
+Day = Annotated[date | None, dg.Resolver(_day, model_field_type=date | None)]
 Code = Annotated[str | None, dg.Resolver(_code, model_field_type=str | None)]
 
 
@@ -139,8 +144,8 @@ class SalesSource(dg.Component, dg.Model, dg.Resolvable):
     rules: RuleMap = Field(
         default_factory=dict, description="How lines that are no plain sales are handled; see Rules."
     )
-    starts_on: date | None = Field(default=None, description="No line may be older.")
-    ends_on: date | None = Field(default=None, description="No line may be younger.")
+    starts_on: Day = Field(default=None, description="No line may be older.")
+    ends_on: Day = Field(default=None, description="No line may be younger.")
     ended: bool = Field(default=False, description="No more lines will come: it is complete, not stale.")
     country: str | None = Field(default=None, description="ISO country of public holidays.")
     subdivision: str | None = Field(default=None, description="ISO subdivision of public holidays.")
@@ -156,10 +161,11 @@ class SalesSource(dg.Component, dg.Model, dg.Resolvable):
     simulate: dict[str, Any] = Field(default_factory=dict, description="Size and seed of the simulated world.")
 
     def facts(self) -> Source:
-        """The active source as plain values, without its folder; what models ask of it."""
+        """The active source as plain values; what models ask of it."""
         from platform_assets.components.source_window import active_window
 
-        return self.source(active_window().source, Path())
+        name = active_window().source
+        return self.source(name, Path(__file__).parents[1] / "defs" / "data" / name)
 
     def source(self, name: str, folder: Path) -> Source:
         """The source of this folder.

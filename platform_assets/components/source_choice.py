@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
+
 from platform_assets.errors import ConfigurationError, SchemaError
 from platform_assets.science.source import Source
 
@@ -79,10 +81,33 @@ def date_range(data: Path | None, source: Source) -> tuple[date, date]:
     if raw.is_empty():
         raise SchemaError(f"{file.name}: a header and no rows", hint="was the export cut off?")
     when = [column for column in book.columns if column.name == source.when]
-    lines = place(typed(raw.select(source.when), when, file.name, date_format=source.date_format), source, book.instant)
+    lines = place(
+        typed(raw.select(source.when), when, file.name, is_text=file.is_text, date_format=source.date_format),
+        source,
+        book.instant,
+    )
     check_dates(lines, source, file.name, today=(datetime.now(tz=UTC) + timedelta(hours=14)).date())
     days = lines["period_on"]
     first, last = days.min(), days.max()
     assert isinstance(first, date)
     assert isinstance(last, date)
     return first, last + timedelta(days=source.period_days - 1)
+
+
+def arriving_months(data: Path, source: Source, months: dg.MonthlyPartitionsDefinition) -> list[str]:
+    """Keys of the months that a file's lines change; with weeks added up from days, that of the week before them too.
+
+    Raises: DataError as `date_range`; ConfigurationError where the graph has no such month.
+    """
+    first, last = date_range(data, source)
+    if source.dated == "day" and source.frequency == "week":
+        first -= timedelta(days=7)
+    last -= timedelta(days=source.period_days - 1)
+    keys = months.get_partition_keys()
+    wanted = [key for key in keys if f"{first:%Y-%m}" <= key[:7] <= f"{last:%Y-%m}"]
+    if not wanted or wanted[-1][:7] != f"{last:%Y-%m}":
+        raise ConfigurationError(
+            f"{data.name}: lines from {first} to {last}, the graph has the months {keys[0]} to {keys[-1]}",
+            hint="load the definitions again; a source whose defs.yaml says `ended: true` takes no later days",
+        )
+    return wanted

@@ -10,6 +10,7 @@ import polars as pl
 
 from platform_assets import names
 from platform_assets.components.source_assets import ACCOUNTING, CONTRACT, VOLUME
+from platform_assets.components.source_window import ARRIVAL_TAG
 from platform_assets.errors import ContractError, DataError, PerennialError
 from platform_assets.science import contract, landing, quarantine
 from platform_assets.science import sales as selling
@@ -17,8 +18,6 @@ from platform_assets.science.source import Source
 from resources.landing import record_refusal
 from resources.source_folder import rulebook
 from resources.table_ranges import Between
-
-ARRIVAL_TAG = "perennial/arrival"
 
 
 def between_of(context: Any) -> Between:
@@ -34,11 +33,11 @@ def land_lines(source: Source, context: dg.AssetExecutionContext) -> pl.DataFram
     path = Path(arrival) if arrival else resources.landing.history_file(source)
     try:
         if arrival:
-            resources.landing.accept(path, source, now=now)
+            digest = resources.landing.accept(path, source, now=now)
+            resources.ledger.complete(f"arrival/{source.name}/{digest}", {"file": path.name, "run": context.run.run_id})
         landed = resources.landing.lines(source, now=now)
     except DataError as error:
-        record_refusal(resources.ledger, source, path, error, now=now)
-        raise
+        raise _refused(resources, source, path, error) from error
     lines = _within(landed.lines, "period_on", between_of(context))
     _check_months(landed.lines, source, context)
     context.add_output_metadata(
@@ -199,14 +198,16 @@ def land_plans(source: Source, starts_on: date, context: dg.AssetExecutionContex
     try:
         announced = resources.landing.plans(source)
     except DataError as error:
-        record_refusal(
-            resources.ledger, source, resources.landing.history_file(source), error, now=resources.clock.now()
-        )
-        raise
+        raise _refused(resources, source, resources.landing.history_file(source), error) from error
     planned = pl.DataFrame(schema=selling.PLANS) if announced is None else selling.plans(announced, source, starts_on)
     rows = _within(planned, "arrived_on", between_of(context))
     context.add_output_metadata({"plans": rows.height, "series": rows["series_id"].n_unique()})
     return rows
+
+
+def _refused(resources: Any, source: Source, path: Path, error: DataError) -> dg.Failure:
+    record_refusal(resources.ledger, source, path, error, now=resources.clock.now())
+    return dg.Failure(str(error), allow_retries=False)  # the file stays what it is
 
 
 def _within(rows: pl.DataFrame, column: str, between: Between) -> pl.DataFrame:

@@ -1,37 +1,44 @@
 """The active source's months, set once by the assembly before any component is built."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 
 from platform_assets import policies
 from platform_assets.errors import ConfigurationError
 
+ARRIVAL_TAG = "perennial/arrival"  # path of the file that a run makes part of the source
+
 
 @dataclass(frozen=True)
 class SourceWindow:
-    """Which source is active, and its first and last local day; `ends_on` is None for one that goes on."""
+    """Which source is active, and its first and last local day; `ends_on` is None for one that goes on.
+
+    `room_days` after the last day there are months too, for files that arrive.
+    """
 
     source: str
     starts_on: date
     ends_on: date | None
+    room_days: int = 0
 
     @property
     def partitions(self) -> dg.MonthlyPartitionsDefinition:
         """Months of the source; every partitioned asset of the graph has these."""
-        return policies.months(self.starts_on, self.ends_on)
+        last = None if self.ends_on is None else self.ends_on + timedelta(days=self.room_days)
+        return policies.months(self.starts_on, last)
 
 
 _active: SourceWindow | None = None
 
 
-def set_window(source: str, starts_on: date, ends_on: date | None) -> None:
+def set_window(source: str, starts_on: date, ends_on: date | None, *, room_days: int = 0) -> None:
     """Name the active source and its days; the last call holds."""
     global _active  # noqa: PLW0603  # one process assembles one source
     if ends_on is not None and ends_on < starts_on:
         raise ConfigurationError(f"source {source}: its last day {ends_on} is before its first day {starts_on}")
-    _active = SourceWindow(source, starts_on, ends_on)
+    _active = SourceWindow(source, starts_on, ends_on, room_days)
 
 
 def active_window() -> SourceWindow:

@@ -128,12 +128,13 @@ def _near(name: str, unknown: Sequence[str]) -> str:
     return f" (there is {alike[0]!r})" if alike else ""
 
 
-def typed(raw: pl.DataFrame, columns: Sequence[Column], file: str, *, date_format: str | None = None) -> pl.DataFrame:
-    """The same lines with one type for each kind; text is parsed where the file holds text only (`raw` of a CSV).
+def typed(
+    raw: pl.DataFrame, columns: Sequence[Column], file: str, *, is_text: bool, date_format: str | None = None
+) -> pl.DataFrame:
+    """The same lines with one type for each kind; cells are parsed where the file holds text only (`is_text`, a CSV).
 
     Raises: SchemaError naming the file, the column, the row (1 is the first line under the header) and the value.
     """
-    is_text = all(dtype == pl.String for dtype in raw.dtypes) and raw.width > 0
     present = [column for column in columns if column.name in raw.columns]
     cast = {
         column.name: _cast(raw[column.name], column, file, is_text=is_text, date_format=date_format)
@@ -150,10 +151,8 @@ def _cast(cells: pl.Series, column: Column, file: str, *, is_text: bool, date_fo
             cells.cast(pl.String if dtype != pl.Null else DTYPES[kind]),
             pl.String if dtype != pl.Null else DTYPES[kind],
         )
-    if dtype == pl.String and (is_text or (kind == "date" and date_format is not None)):
-        parsed = _parse(cells, kind, date_format)
-    else:
-        parsed = _widen(cells, kind)
+    is_parsed = dtype == pl.String and (is_text or (kind == "date" and date_format is not None))
+    parsed = parse(cells, kind, date_format) if is_parsed else widen(cells, kind)
     if parsed is None:
         raise SchemaError(
             f"{file}: column `{column.name}` holds {dtype}, expected {SAID[kind]}; first value {_show(cells.drop_nulls().head(1))}",
@@ -174,7 +173,8 @@ def _cast(cells: pl.Series, column: Column, file: str, *, is_text: bool, date_fo
     return parsed.alias(column.name)
 
 
-def _parse(cells: pl.Series, kind: Kind, date_format: str | None) -> pl.Series:
+def parse(cells: pl.Series, kind: Kind, date_format: str | None) -> pl.Series:
+    """Text read as a kind; null where it cannot be, and where it is blank."""
     stripped = cells.str.strip_chars()
     cell, frame = pl.col("c"), pl.DataFrame({"c": stripped})
     patterns = {
@@ -206,7 +206,8 @@ def _parse(cells: pl.Series, kind: Kind, date_format: str | None) -> pl.Series:
     return frame.select(parsed.cast(DTYPES[kind]).alias("c"))["c"]
 
 
-def _widen(cells: pl.Series, kind: Kind) -> pl.Series | None:
+def widen(cells: pl.Series, kind: Kind) -> pl.Series | None:
+    """Typed cells as a kind, null where a value does not fit; None where the type is another kind."""
     dtype = cells.dtype
     is_number = dtype.is_integer() or dtype.is_float() or dtype.is_decimal()
     if kind in {"text", "key"}:

@@ -9,6 +9,7 @@ import polars as pl
 
 from platform_assets.errors import EmptyFrameError
 from platform_assets.science import contract, landing, volume
+from platform_assets.science.quarantine import SetAside
 from platform_assets.science.source import Source
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class Rulebook:
     source: Source
     schema: "pa.DataFrameSchema"
     columns: tuple[contract.Column, ...]
-    set_aside: Mapping[str, pl.Expr]
+    set_aside: SetAside
     instant: pl.Expr | None
 
 
@@ -32,6 +33,7 @@ def examine(
     *,
     file: str,
     digest: str,
+    is_text: bool,
     today: date | None = None,
     manifest: Mapping[str, Any] | None = None,
     arrived_at: datetime | None = None,
@@ -51,7 +53,7 @@ def examine(
         )
     if manifest is not None:
         volume.check_manifest(manifest, file=file, rows=raw.height, digest=digest)
-    typed = contract.typed(raw, book.columns, file, date_format=source.date_format)
+    typed = contract.typed(raw, book.columns, file, is_text=is_text, date_format=source.date_format)
     volume.check_plausible(typed, source, file)
     lines = landing.place(
         typed.with_columns(
@@ -70,10 +72,10 @@ def examine(
 
 
 def accepted_before(
-    raw: pl.DataFrame, book: Rulebook, *, file: str, digest: str, arrived_at: datetime | None
+    raw: pl.DataFrame, book: Rulebook, *, file: str, digest: str, is_text: bool, arrived_at: datetime | None
 ) -> landing.Delivery:
     """A file that was examined when it arrived, read again."""
-    typed = contract.typed(raw, book.columns, file, date_format=book.source.date_format)
+    typed = contract.typed(raw, book.columns, file, is_text=is_text, date_format=book.source.date_format)
     lines = typed.with_columns(
         finding=contract.findings(typed, book.schema, book.columns),
         file_row=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),

@@ -1,6 +1,6 @@
 """Which landed lines are no demand, and why: one reason each, the first that applies."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -37,13 +37,22 @@ def typical_units(lines: pl.LazyFrame, source: Source) -> pl.LazyFrame:
     )
 
 
+SetAside = Callable[[pl.LazyFrame], pl.LazyFrame]
+
+
+def nothing_aside(lines: pl.LazyFrame) -> pl.LazyFrame:
+    """What a source without an adapter sets aside."""
+    return lines.select("line", reason=pl.lit(None, dtype=pl.String)).clear()
+
+
 def classify(
-    lines: pl.DataFrame, source: Source, set_aside: Mapping[str, pl.Expr], history: pl.DataFrame | None = None
+    lines: pl.DataFrame, source: Source, set_aside: SetAside = nothing_aside, history: pl.DataFrame | None = None
 ) -> pl.DataFrame:
     """The same lines with `series_id`, `reason` (null where accepted) and `detail`.
 
-    `lines` are whole local days in order; `set_aside` are the adapter's reasons, which may look at other lines of the same
-    local day (`day_on`) and at `series_id`, never at later days. `history` is `typical_units` of the periods before.
+    `lines` are whole local days in order. `set_aside` is the adapter's: of lines with `line` (a number) and `series_id` it
+    gives `line` and `reason`; it may look at other lines of the same local day (`day_on`), never at later days.
+    `history` is `typical_units` of the periods before.
     """
     units = pl.col(source.columns["units"])
     sums = pl.concat([typical_units(lines.lazy(), source).collect(), *([] if history is None else [history])])
@@ -69,7 +78,7 @@ def classify(
         reasons["not_goods"] = reasons.get("not_goods", pl.lit(False)) | ~normalised(column, source).str.contains(
             pattern
         )
-    reasons |= set_aside
+    reasons["adapter"] = pl.col("aside").is_not_null()
     reasons["negative_units"] = units < 0
     if "price" in source.columns:
         price = pl.col(source.columns["price"])
@@ -80,12 +89,20 @@ def classify(
         name for name in lines.columns if name not in {"file_name", "file_row", "file_digest", "finding", "known_at"}
     ]
     if rules.duplicates == "set_aside":
-        reasons["duplicate"] = ~pl.struct(own).is_first_distinct()
+        reasons["duplicate"] = pl.col("is_repeated")
+    numbered = lines.with_columns(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("line"),
+        series_id=series_id(source),
+        is_repeated=repeated(lines.select(own)),
+    ).lazy()
+    aside = set_aside(numbered.drop("is_repeated")).select("line", aside="reason").drop_nulls()
     kept = (
-        lines.lazy()
-        .with_columns(series_id=series_id(source))
+        numbered.join(
+            aside.unique("line", keep="first", maintain_order=True), on="line", how="left", maintain_order="left"
+        )
         .join(before, on=["series_id", "period_on"], how="left", maintain_order="left")
         .with_columns(reason=_first(reasons))
+        .with_columns(reason=pl.when(pl.col("reason") == "adapter").then("aside").otherwise("reason"))
     )
     late: dict[str, pl.Expr] = {"extreme_units": is_extreme}
     if rules.is_one_line_per_period:
@@ -94,9 +111,18 @@ def classify(
     return (
         kept.with_columns(reason=pl.coalesce("reason", _first(late)))
         .with_columns(detail=pl.when(pl.col("reason") == BROKEN).then("finding"))
-        .drop("n_before", "log_before")
+        .drop("n_before", "log_before", "line", "aside", "is_repeated")
         .collect()
     )
+
+
+def repeated(rows: pl.DataFrame) -> pl.Series:
+    """Whether a row equals one before it in every column."""
+    # A struct of all rows costs seconds for a million; only rows whose hash occurs twice can be equal.
+    suspects = rows.with_row_index("__row").filter(rows.hash_rows().is_duplicated())
+    again = suspects.filter(~pl.struct(rows.columns).is_first_distinct())["__row"]
+    mask = pl.Series("is_repeated", [False]).new_from_index(0, rows.height)
+    return mask.scatter(again, True) if len(again) else mask
 
 
 def _first(reasons: Mapping[str, pl.Expr]) -> pl.Expr:

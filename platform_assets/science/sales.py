@@ -106,7 +106,7 @@ def revise(old: pl.DataFrame, new: pl.DataFrame, arrived_known_at: datetime) -> 
     changed = (
         both.filter(is_first | ~is_same)
         .with_columns(known_at=pl.when(is_first).then("known_at").otherwise(after))
-        .select(SALES)
+        .select(*SALES)
     )
     gone = (
         standing.join(new, on=key, how="anti")
@@ -120,9 +120,9 @@ def revise(old: pl.DataFrame, new: pl.DataFrame, arrived_known_at: datetime) -> 
             lines=pl.lit(0, dtype=pl.Int64),
             tickets=pl.lit(0, dtype=pl.Int64),
         )
-        .select(SALES)
+        .select(*SALES)
     )
-    return pl.concat([old.select(SALES), changed, gone]).sort("period_on", "series_id", "known_at")
+    return pl.concat([old.select(*SALES), changed, gone]).sort("period_on", "series_id", "known_at")
 
 
 def _same(name: str) -> pl.Expr:

@@ -86,42 +86,48 @@ def check_units(lines: pl.DataFrame, source: Source, file: str) -> None:
     series must be there to say so. `lines` need `period_on`, and the file's rows as `file_row`, `file_name`.
     Raises: ContractError naming column, period, and the first row of the jump.
     """
-    for role in ("price", "units"):
-        if role not in source.columns:
-            continue
-        name = source.columns[role]
-        jump = _first_jump(lines, list(source.series), name)
-        if jump is not None:
-            period_on, ratio, series = jump
-            rows = lines.filter(pl.col("period_on") == period_on, pl.col(name) > 0)
-            raise ContractError(
-                f"{file}: column `{name}` is {ratio:.3g} times what it was before, for {series} series of {period_on} "
-                f"(row {rows['file_row'][0]}: {rows[name][0]:g}): another unit?",
-                hint="deliver the file in the unit of the files before it",
-            )
-
-
-def _first_jump(lines: pl.DataFrame, series: list[str], name: str) -> tuple[Any, float, int] | None:
-    logs = (
-        lines.lazy()
-        .filter(pl.col(name).is_finite() if lines.schema[name].is_float() else pl.lit(True), pl.col(name) > 0)
-        .group_by(*series, "period_on")
-        .agg(n=pl.len().cast(pl.Int64), total=pl.col(name).cast(pl.Float64).log().sum())
-        .sort(*series, "period_on")
-        .with_columns(
-            before_n=pl.col("n").cum_sum().over(series) - pl.col("n"),
-            before=pl.col("total").cum_sum().over(series) - pl.col("total"),
+    measured = [source.columns[role] for role in ("price", "units") if role in source.columns]
+    for name, (period_on, ratio, series) in _jumps(lines, list(source.series), measured).items():
+        rows = lines.filter(pl.col("period_on") == period_on, pl.col(name) > 0)
+        raise ContractError(
+            f"{file}: column `{name}` is {ratio:.3g} times what it was before, for {series} series of {period_on} "
+            f"(row {rows['file_row'][0]}: {rows[name][0]:g}): another unit?",
+            hint="deliver the file in the unit of the files before it",
         )
-        .filter(pl.col("before_n") > 0)
-        .with_columns(shift=pl.col("total") / pl.col("n") - pl.col("before") / pl.col("before_n"))
-        .group_by("period_on")
-        .agg(pl.col("shift").median(), series=pl.len())
-        .filter(pl.col("series") >= UNIT_SERIES, pl.col("shift").abs() > math.log(UNIT_RATIO))
-        .sort("period_on")
-        .head(1)
+
+
+def _jumps(lines: pl.DataFrame, series: list[str], measured: list[str]) -> dict[str, tuple[Any, float, int]]:
+    """Column to its first period that jumps, by how much, and of how many series."""
+    logs = {
+        name: pl.when(pl.col(name) > 0, pl.col(name) < math.inf).then(pl.col(name)).cast(pl.Float64).log()
+        for name in measured
+    }
+    sums = (
+        lines.lazy()
+        .group_by(*series, "period_on")
+        .agg(
+            *(log.sum().alias(f"{name}__log") for name, log in logs.items()),
+            *(log.count().cast(pl.Int64).alias(f"{name}__n") for name, log in logs.items()),
+        )
+        .sort(*series, "period_on")
         .collect()
     )
-    if logs.is_empty():
-        return None
-    found = logs.row(0, named=True)
-    return found["period_on"], math.exp(found["shift"]), found["series"]
+    found = {}
+    for name in measured:
+        n, log = pl.col(f"{name}__n"), pl.col(f"{name}__log")
+        before_n, before = n.cum_sum().over(series) - n, log.cum_sum().over(series) - log
+        jump = (
+            sums.lazy()
+            .with_columns(shift=log / n - before / before_n, is_known=(n > 0) & (before_n > 0))
+            .filter("is_known")
+            .group_by("period_on")
+            .agg(pl.col("shift").median(), series=pl.len())
+            .filter(pl.col("series") >= UNIT_SERIES, pl.col("shift").abs() > math.log(UNIT_RATIO))
+            .sort("period_on")
+            .head(1)
+            .collect()
+        )
+        if jump.height:
+            first = jump.row(0, named=True)
+            found[name] = (first["period_on"], math.exp(first["shift"]), first["series"])
+    return found

@@ -18,19 +18,31 @@ def sold_at() -> pl.Expr:
     return local_instant(pl.col("ts"), TIMEZONE)
 
 
-def set_aside() -> dict[str, pl.Expr]:
-    """Lines that are cancellations, and sales that were cancelled on the same day.
+def set_aside(lines: pl.LazyFrame) -> pl.LazyFrame:
+    """Cancellations, and sales that were cancelled on the same day.
 
-    The k-th sale of a customer, product and quantity on a day is cancelled where at least k cancellations of that quantity were
-    written at or after the first of them. Lines without a customer are never matched: nobody knows whose they are.
+    The k-th sale of a customer, product and quantity on a day is cancelled where at least k cancellations of that quantity
+    were written at or after the first of them. Lines without a customer are never matched: nobody knows whose they are.
     """
-    is_cancellation = pl.col("invoice").str.starts_with("C")
-    is_sale = ~is_cancellation & (pl.col("quantity") > 0)
-    same = ["customer_id", "series_id", "day_on", pl.col("quantity").abs()]
-    first_sale_at = pl.col("event_at").filter(is_sale).min().over(same)
-    cancellations = (is_cancellation & (pl.col("event_at") >= first_sale_at)).sum().over(same)
-    rank = is_sale.cum_sum().over(same)
-    return {
-        "cancellation": is_cancellation,
-        "cancelled_same_day": is_sale & pl.col("customer_id").is_not_null() & (rank <= cancellations),
-    }
+    same = ["customer_id", "series_id", "day_on", "units"]
+    cancellations = lines.filter(pl.col("invoice").str.starts_with("C"))
+    known = pl.col("customer_id").is_not_null()
+    keyed = [*same[:3], pl.col("quantity").abs().alias("units")]
+    cancelled = cancellations.filter(known, pl.col("quantity") < 0).select(*keyed, "event_at")
+    sales = (
+        lines.filter(known, pl.col("quantity") > 0, ~pl.col("invoice").str.starts_with("C"))
+        .select("line", "event_at", *keyed)
+        .join(cancelled, on=same, how="semi")
+        .sort("event_at", "line")
+        .with_columns(rank=pl.int_range(1, pl.len() + 1).over(same), first_at=pl.col("event_at").min().over(same))
+    )
+    later = sales.join(cancelled, on=same, suffix="_cancelled").filter(
+        pl.col("event_at_cancelled") >= pl.col("first_at")
+    )
+    taken_back = later.group_by("line", "rank").len().filter(pl.col("rank") <= pl.col("len"))
+    return pl.concat(
+        [
+            cancellations.select("line", reason=pl.lit("cancellation")),
+            taken_back.select("line", reason=pl.lit("cancelled_same_day")),
+        ]
+    )
