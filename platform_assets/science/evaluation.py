@@ -41,7 +41,8 @@ def evaluate(
     Raises: ModelError if predictions don't fit the task or the rows; EmptyFrameError if no row has a label.
     """
     _check(task, rows, predictions, candidate, champion, label, segments)
-    has_label = rows[label].is_not_null() & rows[label].is_not_nan()
+    truth = rows[label].cast(pl.Float64)
+    has_label = truth.is_not_null() & truth.is_not_nan().fill_null(value=False)
     judged = rows.filter(has_label)
     if judged.is_empty():
         raise EmptyFrameError(
@@ -53,7 +54,7 @@ def evaluate(
     price = parts["price"] if parts is not None and "price" in parts.columns else None
     costs = costs or UnitCosts()
     resampler = Resampler(judged["series_id"], draws=draws, seed=seed)
-    found = Judged(task, judged, judged[label].cast(pl.Float64), kept, price, costs, candidate, resampler)
+    found = Judged(task, judged, truth.filter(has_label), kept, price, costs, candidate, resampler)
     baselines = tuple(name for name in predictions if name not in (candidate, champion))
     best = found.best(baselines)
     is_quantiles = bool(task.levels)

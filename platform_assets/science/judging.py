@@ -183,7 +183,9 @@ class Judged:
     def _auc(self, name: str) -> Interval:
         label, score = self._probability(name)
         counts = self.resampler.counts[:AUC_DRAWS]
-        drawn = [metrics.auc(label, score, draw[self.resampler.codes].astype(np.float64)) for draw in counts]
+        place = np.unique(score, return_inverse=True)[1]
+        weights = (draw[self.resampler.codes].astype(np.float64) for draw in counts)
+        drawn = [metrics.auc_of_places(label, place, weight) for weight in weights]
         return self.resampler.interval(metrics.auc(label, score), np.array(drawn))
 
     def _calibration_error(self, name: str) -> Interval:

@@ -145,9 +145,13 @@ def auc(label: Array, score: Array, weight: Array | None = None) -> float:
     Weights weigh rows as if repeated. Source: Hanley and McNeil (1982), Radiology 143.
     """
     weights = np.ones_like(label) if weight is None else weight
-    _, place = np.unique(score, return_inverse=True)
-    positive = np.bincount(place, weights=weights * label)
-    negative = np.bincount(place, weights=weights * (1.0 - label))
+    return auc_of_places(label, np.unique(score, return_inverse=True)[1], weights)
+
+
+def auc_of_places(label: Array, place: NDArray[np.intp], weight: Array) -> float:
+    """`auc` of scores whose place among the different scores is known: for many weights of the same scores."""
+    positive = np.bincount(place, weights=weight * label)
+    negative = np.bincount(place, weights=weight * (1.0 - label))
     pairs = float(positive.sum() * negative.sum())
     if pairs == 0:
         return float("nan")
