@@ -1,6 +1,7 @@
 """Files on their way to and from MLflow's artifact stores."""
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,4 +39,5 @@ def read(folder: Path) -> dict[str, bytes]:
 
 
 def as_uri(root: str) -> str:
-    return root.rstrip("/") if "://" in root else Path(root).resolve().as_uri()
+    """The root as a URI; what is none already (s3://..., mlflow-artifacts:/...) is a local folder."""
+    return root.rstrip("/") if re.match(r"[a-z][a-z0-9+.-]+:/", root) else Path(root).resolve().as_uri()

@@ -100,11 +100,16 @@ def opened(
     close_dead_runs(client, experiment_id, context.instance if context is not None else None)
     before = {name: os.environ.get(name) for name in _WRITTEN}
     tracking_before = mlflow.get_tracking_uri()
+    experiment = client.get_experiment(experiment_id).name
     config = {
-        "experiment_name": client.get_experiment(experiment_id).name,
+        "experiment_name": experiment,
         "mlflow_tracking_uri": tracking_uri,
         "env": {},
-        "extra_tags": {**tags, TAG_PROCESS: _this_process()},
+        "extra_tags": {
+            **tags,
+            TAG_PROCESS: _this_process(),
+            "mlflow.runName": f"{experiment}-{dagster_run.run_id[:8]}",
+        },
         "mlflow_run_id": _run_for_another_try(client, experiment_id, dagster_run.run_id),
     }
     try:

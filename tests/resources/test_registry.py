@@ -120,6 +120,7 @@ def test_one_dagster_run_that_trains_two_models_makes_two_runs_through_dagster_m
         (run,) = runs_of(registry, model)
         assert run.info.status == "FINISHED"
         assert run.data.tags["dagster_run_id"] == result.run_id  # dagster-mlflow's own tag
+        assert run.info.run_name == f"{model}-{result.run_id[:8]}"  # not Dagster's __ASSET_JOB
         assert run.data.tags["perennial/reason"] == "drift"
         assert len(run.data.params) == 150  # MLflow takes 100 at once; dagster-mlflow sends them in parts
         assert run.data.metrics == {"loss": 1.5}
@@ -433,3 +434,29 @@ def test_artifacts_on_s3_round_trip(registry: Registry, tmp_path: Path, monkeypa
             remote.load("demand", "1")
     finally:
         server.stop()
+
+
+REGISTERING_TOGETHER = KILLED_WHILE_REGISTERING.replace("range(1_000)", "range(4)")
+
+
+@pytest.mark.long
+def test_processes_that_register_together_each_get_their_version(registry: Registry, tmp_path: Path):
+    """The experiment, the registered model and the version numbers are all made by whoever comes first."""
+    children = []
+    for number in range(3):
+        script = REGISTERING_TOGETHER.format(
+            here=str(Path(__file__).parent),
+            this=__file__,
+            tracking=registry.tracking_uri,
+            artifacts=registry.artifact_root,
+        )
+        with (tmp_path / f"{number}.err").open("w") as errors:
+            children.append(subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=errors))
+    for number, child in enumerate(children):
+        assert child.wait(timeout=240) == 0, (tmp_path / f"{number}.err").read_text()[-2_000:]
+    versions = registry.versions("demand")
+    assert [one.version for one in versions] == [str(number) for number in range(1, 13)]
+    assert len({one.run_id for one in versions}) == 12
+    for one in versions:
+        registry.load("demand", one.version)
+    assert {run.info.status for run in runs_of(registry, "demand")} == {"FINISHED"}
