@@ -147,46 +147,48 @@ def error_drift(
 ) -> ErrorDrift:
     """Whether the last `window_days` days' loss over the baseline's is above that of the reference.
 
-    losses: one row per day: day (Date), loss, baseline_loss, summed over the same rows. The reference is all days up to
-    `reference_until`. Its windows overlap and days depend on each other, so the spread of few windows is uncertain: it
-    is not taken below `least_scale` (in log, so .02 is 2% of the ratio).
+    losses: one row per judged period: day (Date), loss, baseline_loss, summed over the same rows. The reference is all
+    up to `reference_until`. Its windows overlap and days depend on each other, so the spread of few windows is
+    uncertain: it is not taken below `least_scale` (in log, so .02 is 2% of the ratio).
     """
     ordered = losses.sort("day").filter(pl.col("baseline_loss") > 0)
-    before = ordered.filter(pl.col("day") <= reference_until)
-    past = _log_ratios(before, window_days)
-    since = ordered.filter(pl.col("day") > reference_until)
-    if past.size < LEAST_WINDOWS or since.height < window_days:
-        usual = float(np.exp(np.median(past))) if past.size else float("nan")
+    _, past = _log_ratios(ordered.filter(pl.col("day") <= reference_until), window_days)
+    days, now = _log_ratios(ordered.filter(pl.col("day") > reference_until), window_days)
+    centre = float(np.median(past)) if past.size else float("nan")
+    if past.size < LEAST_WINDOWS or not now.size:
+        usual = float(np.exp(centre))
         return ErrorDrift(float("nan"), usual, 0.0, threshold, None, has_drifted=False, is_judged=False)
-    centre = float(np.median(past))
     scale = max(MAD_TO_SD * float(np.median(np.abs(past - centre))), least_scale)
-    now = _log_ratios(since, window_days)
     scores = (now - centre) / scale
     alarms = scores > threshold
-    has_drifted = bool(alarms[-1])
-    onset_on = None
-    if has_drifted:
-        quiet = np.flatnonzero(~alarms)
-        first = int(quiet[-1]) + 1 if quiet.size else 0
-        onset_on = since["day"][first + window_days - 1]
+    quiet = np.flatnonzero(~alarms)
+    onset_on = None if not alarms[-1] else days[int(quiet[-1]) + 1 if quiet.size else 0]
     return ErrorDrift(
         relative=float(np.exp(now[-1])),
         usual=float(np.exp(centre)),
         statistic=float(scores[-1]),
         threshold=threshold,
         onset_on=onset_on,
-        has_drifted=has_drifted,
+        has_drifted=bool(alarms[-1]),
         is_judged=True,
     )
 
 
-def _log_ratios(losses: pl.DataFrame, window_days: int) -> Floats:
-    """Log of summed loss over summed baseline loss of each run of `window_days` rows, one per run."""
-    if losses.height < window_days:
-        return np.empty(0)
+def _log_ratios(losses: pl.DataFrame, window_days: int) -> tuple[list[date], Floats]:
+    """Last day, and log of summed loss over summed baseline loss, of each window of `window_days` that is covered.
+
+    A window is covered once it reaches back to the first row; days without a row, such as closed ones, count as days.
+    """
+    if losses.height < 2:
+        return [], np.empty(0)
+    day = losses["day"].cast(pl.Int32).to_numpy().astype(np.int64)
+    period = int(np.median(np.diff(day)))
+    ends = np.flatnonzero(day - day[0] + period >= window_days)
+    starts = np.searchsorted(day, day[ends] - window_days, side="right")
     totals = [np.cumsum(np.r_[0.0, losses[name].cast(pl.Float64).to_numpy()]) for name in ("loss", "baseline_loss")]
-    sums = [total[window_days:] - total[:-window_days] for total in totals]
-    return np.log(np.maximum(sums[0], np.finfo(np.float64).tiny)) - np.log(sums[1])
+    loss, baseline = (total[ends + 1] - total[starts] for total in totals)
+    ratios = np.log(np.maximum(loss, np.finfo(np.float64).tiny)) - np.log(baseline)
+    return losses["day"].gather(ends).to_list(), ratios
 
 
 def _values(series: pl.Series) -> Floats:

@@ -208,6 +208,15 @@ def test_a_loss_that_rises_alone_is_drift_from_the_first_alarming_window_on() ->
     assert found.onset_on == FIRST + timedelta(days=84 + 30 + 5)
 
 
+def test_weekly_periods_and_closed_days_are_windows_of_as_many_days() -> None:
+    """Counted in rows, 28 days of a weekly source would be 28 weeks."""
+    for step in (1, 7):
+        rows = losses([0.9] * 120 + [1.3] * 60).gather_every(step).filter(pl.col("day").dt.weekday() != 6)
+        found = drift.error_drift(rows, reference_until=FIRST + timedelta(days=100))
+        assert found.has_drifted
+        assert found.relative == pytest.approx(1.3)
+
+
 @pytest.mark.parametrize(("reference", "since"), [(30, 40), (84, 27)])
 def test_too_short_a_reference_or_present_is_not_judged(reference: int, since: int) -> None:
     found = drift.error_drift(
