@@ -99,22 +99,9 @@ def _check_contract(lines: pl.DataFrame, book: Any, context: Any) -> dict[str, A
             f"{line['file_name']}: column `{case['column']}`, row {line['file_row']}: {case['check']}, found {case['failure_case']} "
             f"({cases.height} such values)"
         )
+    told = contract.check_share(lines, source, where)
     counts = contract.finding_counts(lines["finding"])
-    share = lines["finding"].count() / max(lines.height, 1)
-    first = lines.filter(pl.col("finding").is_not_null()).head(1).to_dicts()
-    told = f"{first[0]['file_name']}, row {first[0]['file_row']}: {first[0]['finding']}" if first else "none"
-    if share > source.rules.largest_share:
-        raise ContractError(
-            f"{where}: {lines['finding'].count()} of {lines.height} lines break the contract, more than {source.rules.largest_share:.0%}: "
-            f"{told}; {dict(counts)}",
-            hint="mend the file, or the contract in the source's folder",
-        )
-    return {
-        "lines": lines.height,
-        "share of findings": share,
-        "first finding": told,
-        **{f"finding {k}": v for k, v in counts.items()},
-    }
+    return {"lines": lines.height, **told, **{f"finding {said}": n for said, n in counts.items()}}
 
 
 def _check_volume(lines: pl.DataFrame, book: Any, context: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from platform_assets.errors import ConfigurationError, SchemaError
+from platform_assets.errors import ConfigurationError, ContractError, SchemaError
 from platform_assets.science.source import Kind, Source
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ SAID: dict[Kind, str] = {
 }
 # What the platform writes beside a line's own columns.
 LANDED = ("file_name", "file_row", "file_digest", "finding", "day_on", "period_on", "event_at", "known_at")
+# Control characters, zero-width and direction marks, and what stands where a character could not be read.
+INVISIBLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u{200b}-\u{200f}\u{202a}-\u{202e}\u{2060}\u{feff}\u{fffd}]"
 LARGEST = 1e9  # beyond it no count and no price of a retailer lies; 1e308 in a file is a broken export
 # HTML or XML, and what a spreadsheet would run: =cmd|..., +1+cmd, @SUM(, tabs in front.
 MARKUP = r"(?i)<\s*/?\s*[a-z!?][^>]*>|&(?:[a-z]+|#\d+);|^\s*[=@]|^\s*[+\-]\s*[A-Za-z(@=]|^\s*[+\-]?\d.*\|"
@@ -290,9 +292,7 @@ def _broken_cells(lines: pl.DataFrame, columns: Sequence[Column]) -> list[pl.Dat
             marks.append(_marks(lines, column.name, f"beyond {LARGEST:g}", cell.abs() > int(LARGEST)))
         elif column.kind in {"text", "key"}:
             marks.append(_marks(lines, column.name, "markup or a formula", cell.str.contains(MARKUP)))
-            marks.append(
-                _marks(lines, column.name, "control characters", cell.str.contains(r"[\x00-\x08\x0b-\x1f\x7f\u{fffd}]"))
-            )
+            marks.append(_marks(lines, column.name, "invisible characters", cell.str.contains(INVISIBLE)))
         if column.kind == "key":
             marks.append(_marks(lines, column.name, "blank", cell.str.strip_chars() == ""))
     return [mark for mark in marks if mark.height]
@@ -333,6 +333,26 @@ def failures(lines: pl.DataFrame, schema: "pa.DataFrameSchema") -> pl.DataFrame 
             pl.col("failure_case").cast(pl.String), pl.col("check").cast(pl.String)
         )
     return None
+
+
+def check_share(lines: pl.DataFrame, source: Source, where: str) -> dict[str, Any]:
+    """Refuse lines of which more than the source's `largest_share` break the contract.
+
+    Returns: their share and the first of them.
+    Raises: ContractError naming file, column, row and value of the first, and counts of all.
+    """
+    broken = lines.filter(pl.col("finding").is_not_null())
+    share = broken.height / max(lines.height, 1)
+    first = broken.head(1).to_dicts()
+    file = first[0].get("file_name", where) if first else where
+    told = f"{file}: row {first[0]['file_row']}, column {first[0]['finding']}" if first else "none"
+    if share > source.rules.largest_share:
+        raise ContractError(
+            f"{where}: {broken.height} of {lines.height} lines break the contract, more than {source.rules.largest_share:.0%}: "
+            f"{told}; {dict(finding_counts(lines['finding']))}",
+            hint="mend the file, or the contract in the source's folder",
+        )
+    return {"share of findings": share, "first finding": told}
 
 
 def finding_counts(findings_: pl.Series) -> Mapping[str, int]:

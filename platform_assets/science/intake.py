@@ -63,6 +63,7 @@ def examine(
         source,
         book.instant,
     )
+    contract.check_share(lines, source, file)
     landing.check_dates(lines, source, file, today=today)
     compared = lines if earlier is None else pl.concat([_before(earlier, lines), lines], how="diagonal")
     volume.check_units(compared, source, file)

@@ -65,8 +65,15 @@ def check_manifest(manifest: Mapping[str, Any], *, file: str, rows: int, digest:
 def check_plausible(lines: pl.DataFrame, source: Source, file: str) -> None:
     """Refuse a file in which the median of a column lies outside the bounds that the source states.
 
+    A file in which nothing was sold is refused too: an empty day needs no file, and zeros are what a broken join leaves.
     Raises: ContractError naming the column and, as an example, the first row outside.
     """
+    units = source.columns["units"]
+    if not (lines[units].cast(pl.Float64) > 0).any():
+        raise ContractError(
+            f"{file}: column `{units}` is above 0 in none of {lines.height} rows (row 1: {lines[units][0]}): nothing was sold?",
+            hint="was the export joined on the wrong key, or the file cut off?",
+        )
     for name, (low, high) in source.rules.plausible.items():
         cells = lines.select(pl.col(name).cast(pl.Float64).fill_nan(None)).to_series()
         median = cells.filter(cells != 0).median()

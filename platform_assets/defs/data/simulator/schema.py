@@ -7,8 +7,8 @@ import polars as pl
 class Lines(pa.DataFrameModel):
     """One store, product and local day."""
 
-    store: str = pa.Field(str_matches=r"^[A-Za-z][\w-]*$")
-    sku: str = pa.Field(str_matches=r"^[A-Za-z][\w-]*$")
+    store: str = pa.Field(str_matches=r"^store_\d+$")
+    sku: str = pa.Field(str_matches=r"^sku_\d+$")
     sold_on: pl.Date
     units: int = pa.Field(le=1_000_000)
     price: float = pa.Field(le=10_000)

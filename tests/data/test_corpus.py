@@ -1,0 +1,106 @@
+"""Every bad file is refused whole or its bad lines are set aside, and named; no good file is."""
+
+import os
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from platform_assets.errors import DataError, SchemaError
+from platform_assets.science import quarantine, sales
+from platform_assets.science.intake import Rulebook
+from resources.landing import Landing
+from resources.source_folder import rulebook
+from tests.data.corpus import NOW, Case, cases, good
+from tests.data.sandbox import facts
+
+CASES = list(cases())
+
+
+@cache
+def book(source: str) -> Rulebook:
+    return rulebook(facts(source))
+
+
+def landing(folder: Path, case: Case) -> Landing:
+    path = folder / case.name
+    path.write_bytes(case.content)
+    for suffix, content in case.beside.items():
+        path.with_name(path.name + suffix).write_bytes(content)
+    return Landing(data=str(path), folder=str(folder))
+
+
+def classified(folder: Path, case: Case) -> pl.DataFrame:
+    rules = book(case.source)
+    lines = landing(folder, case).lines(rules.source, now=NOW).lines
+    return quarantine.classify(lines, rules.source, rules.set_aside)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.is_refused], ids=lambda case: case.name)
+def test_a_bad_file_is_refused_and_named(tmp_path: Path, case: Case) -> None:
+    with pytest.raises(DataError) as caught:
+        classified(tmp_path, case)
+    said = str(caught.value)
+    assert case.name in said
+    assert [word for word in case.says if word not in said] == [], said
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.aside], ids=lambda case: case.name)
+def test_bad_lines_are_set_aside_with_their_reason(tmp_path: Path, case: Case) -> None:
+    lines = classified(tmp_path, case)
+    aside = lines.filter(pl.col("reason").is_not_null())
+    assert Counter(aside["reason"]) == Counter(case.aside)
+    assert set(aside["file_name"]) == {case.name}
+    details = aside["detail"].drop_nulls().to_list()
+    assert [word for word in case.details if not any(word in detail for detail in details)] == [], details
+    assert quarantine.account(lines, lines).accepted == lines.height - sum(case.aside.values())
+
+
+@cache
+def expected(source: str) -> pl.DataFrame:
+    rules = book(source)
+    frame = good(source)
+    units, price = rules.source.columns["units"], rules.source.columns["price"]
+    when = pl.col(rules.source.when).cast(pl.Date)
+    return (
+        frame.group_by(pl.concat_str(rules.source.series, separator="/").alias("series_id"), period_on=when)
+        .agg(
+            units=pl.col(units).cast(pl.Float64).sum(),
+            price=(pl.col(units) * pl.col(price)).sum() / pl.col(units).sum(),
+        )
+        .with_columns(pl.col("price").fill_nan(None))
+        .sort("period_on", "series_id")
+    )
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.is_good], ids=lambda case: case.name)
+def test_an_odd_but_good_file_gives_the_same_sales(tmp_path: Path, case: Case) -> None:
+    lines = classified(tmp_path, case)
+    assert lines["reason"].null_count() == lines.height
+    sold = sales.aggregate(lines, book(case.source).source).select("series_id", "period_on", "units", "price")
+    priced = pl.when(pl.col("units") > 0).then("price").alias("price")
+    assert_frame_equal(sold.with_columns(priced), expected(case.source), check_row_order=False)
+
+
+def test_the_corpus_is_as_large_as_it_says() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert sum(not case.is_good for case in CASES) >= 100
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    loop = tmp_path / "loop.csv"
+    loop.symlink_to(loop)
+    (tmp_path / "folder.parquet").mkdir()
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, word in {
+        "loop.csv": "loop.csv",
+        "folder.parquet": "a folder",
+        "pipe.csv": "no regular file",
+        "no.csv": "no such file",
+    }.items():
+        with pytest.raises(SchemaError, match=word) as caught:
+            Landing(data=str(tmp_path / name), folder=str(tmp_path)).lines(facts("simulator"), now=NOW)
+        assert name in str(caught.value)
