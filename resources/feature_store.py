@@ -4,11 +4,13 @@ import hashlib
 import importlib
 import json
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 _AT = "event_timestamp"  # Feast's name for a row's time
 _DIGEST = "perennial_digest"  # tag of the registry's project: the repository that was applied last
 _BATCH = 20_000  # rows of an online load that are converted and committed at a time
+_ATTEMPTS = 8  # of a write to the registry beside other processes; they wait up to half a minute in all
+_T = TypeVar("_T")
 COMPUTED_BY = "computed_by"  # tag of a feature view: the function that computes it
 
 
@@ -67,11 +71,16 @@ class FeatureStoreResource(dg.ConfigurableResource):
         services = {o.name: o for o in objects if isinstance(o, FeatureService)}
         store = self._store()
         digest = _digest([_definition(o) for o in views.values()], [_service(o) for o in services.values()])
-        is_changed = digest != self._applied_digest(store)
-        if is_changed:
+
+        def bring_in_line() -> bool:
+            if digest == self._applied_digest(store):
+                return False
             store.apply(objects)
             # Last, so that a killed apply is done again.
             store.apply(Project(name=self.project, description="Perennial", tags={_DIGEST: digest}))
+            return True
+
+        is_changed = _beside_others(bring_in_line)
         held = [v.name for v in store.list_feature_views()], [s.name for s in store.list_feature_services()]
         left_over = sorted({*held[0]} - {*views}) + sorted({*held[1]} - {*services})
         return Applied(tuple(sorted(views)), tuple(sorted(services)), tuple(left_over), is_changed)
@@ -246,7 +255,24 @@ def _opened(config: str) -> "FeatureStore":
     """One store per configuration and process: opening it anew costs a connection and a read of the registry."""
     from feast import FeatureStore
 
-    return FeatureStore(config=_repo_config(config))
+    def opened() -> FeatureStore:
+        store = FeatureStore(config=_repo_config(config))
+        store.registry.list_projects()  # creates the registry's tables
+        return store
+
+    return _beside_others(opened)
+
+
+def _beside_others(write: Callable[[], _T]) -> _T:
+    """`write`, again if another process wrote the same rows of the registry meanwhile: Feast reads before it inserts."""
+    from sqlalchemy.exc import IntegrityError, OperationalError
+
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            return write()
+        except (IntegrityError, OperationalError):
+            time.sleep((0.1 + os.getpid() % 7 / 20) * 1.6**attempt)
+    return write()
 
 
 def _repo_config(config: str) -> "RepoConfig":
