@@ -10,7 +10,7 @@ import dagster as dg
 
 from platform_assets import names
 from platform_assets.components.source_window import ARRIVAL_TAG, active_window
-from platform_assets.errors import DataError, PerennialError
+from platform_assets.errors import ConfigurationError, DataError
 from platform_assets.science.source import Source
 
 SETTLED = timedelta(seconds=5)  # a file that was written to more recently may still be growing
@@ -54,14 +54,17 @@ def arrival_sensor() -> dg.SensorDefinition:
                 continue
             try:
                 request = _request(path, resources.source, resources)
-            except PerennialError as error:
+            except ConfigurationError as error:  # asked for again, when the graph has its months
+                counts["unsettled"] += 1
+                problems.append(error.message)
+                continue
+            except DataError as error:
                 counts["refused"] += 1
                 problems.append(error.message)
-                request = None
             else:
                 counts["new" if request else "known"] += 1
-            if request:
-                yield request
+                if request:
+                    yield request
             now_seen[path.name] = stamp
         context.update_cursor(json.dumps(now_seen))
         if not counts["new"]:
