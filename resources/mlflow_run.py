@@ -3,14 +3,15 @@
 dagster-mlflow was made for one MLflow run per Dagster run and for Dagster's older resources. What it lacks is mended
 here and nowhere else:
 
-- It finds its run by the tag `dagster_run_id` in one experiment. Each model has an experiment of its own, so two models
-  trained in one Dagster run get two runs; a step that is tried again gets a new run, not the old one's parameters.
+- It finds its run by the tag `dagster_run_id`, so all that is trained in one Dagster run shares an MLflow run, and a step
+  that is tried again meets the old one's parameters. Here each training makes a run, in its model's experiment, and
+  dagster-mlflow is told to open that one.
 - It takes over a run that is active in the process without a word. Here that is an error.
 - It leaves the process pointing at its tracking server and experiment. Here both are put back.
 - Its hook ends a run only after the last step of a job. Here the run ends with the block: FINISHED, or FAILED on an
   exception.
-- A killed process leaves its run RUNNING for ever. A tag says which process on which host opened it, and the next
-  training of the model closes what is dead.
+- A killed process leaves its run RUNNING for ever. The run is made together with a tag that says which process on
+  which host it belongs to, and the next training of the model closes what is dead.
 """
 
 import os
@@ -101,16 +102,16 @@ def opened(
     before = {name: os.environ.get(name) for name in _WRITTEN}
     tracking_before = mlflow.get_tracking_uri()
     experiment = client.get_experiment(experiment_id).name
+    run = client.create_run(
+        experiment_id, tags={**tags, TAG_PROCESS: _this_process(), TAG_DAGSTER_RUN: dagster_run.run_id}
+    )
+    run_name = f"{experiment}-{dagster_run.run_id[:8]}"
     config = {
         "experiment_name": experiment,
         "mlflow_tracking_uri": tracking_uri,
+        "mlflow_run_id": run.info.run_id,
         "env": {},
-        "extra_tags": {
-            **tags,
-            TAG_PROCESS: _this_process(),
-            "mlflow.runName": f"{experiment}-{dagster_run.run_id[:8]}",
-        },
-        "mlflow_run_id": _run_for_another_try(client, experiment_id, dagster_run.run_id),
+        "extra_tags": {**tags, "mlflow.runName": run_name},  # it opens the run under the job's name, one for all models
     }
     try:
         with dg.build_resources(
@@ -135,12 +136,6 @@ def opened(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _run_for_another_try(client: "MlflowClient", experiment_id: str, dagster_run_id: str) -> str | None:
-    """A new run where this Dagster run has trained the model before; None lets dagster-mlflow make the first one."""
-    earlier = client.search_runs([experiment_id], f"tags.{TAG_DAGSTER_RUN} = '{dagster_run_id}'", max_results=1)
-    return client.create_run(experiment_id).info.run_id if earlier else None
 
 
 def close_dead_runs(client: "MlflowClient", experiment_id: str, instance: dg.DagsterInstance | None) -> list[str]:
