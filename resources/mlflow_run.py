@@ -15,6 +15,7 @@ here and nowhere else:
 """
 
 import os
+import warnings
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,7 +115,7 @@ def opened(
         "extra_tags": {**tags, "mlflow.runName": run_name},  # it opens the run under the job's name, one for all models
     }
     try:
-        with dg.build_resources(
+        with _without_its_deprecations(), dg.build_resources(
             {"mlflow": mlflow_tracking.configured(config)},
             instance=context.instance if context is not None else None,
             dagster_run=dagster_run,
@@ -136,6 +137,14 @@ def opened(
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_its_deprecations() -> Iterator[None]:
+    """dagster-mlflow calls what Dagster has deprecated; a user can mend neither."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="InitResourceContext.*is deprecated")
+        yield
 
 
 def close_dead_runs(client: "MlflowClient", experiment_id: str, instance: dg.DagsterInstance | None) -> list[str]:

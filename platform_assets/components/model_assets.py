@@ -191,7 +191,7 @@ def _monitoring(spec: ModelSpec) -> dg.AssetsDefinition:
                 "error", asset=key, description="Loss against a baseline's, since the champion's backtest."
             ),
         ],
-        required_resource_keys={"tables", "registry", "ledger", "clock", "source", "feature_store"},
+        required_resource_keys={"tables", "registry", "ledger", "clock", "source", "feature_store", "compute"},
         automation_condition=policies.WHEN_UPSTREAM_MOVES,
     )
     def monitoring(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

@@ -46,7 +46,7 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
     inputs = _inputs(spec, res, champion.version, manifest)
     version = res.tables.replace(
         names.table_name(names.model_key(spec.name, "monitoring")),
-        losses.with_columns(model_version=pl.lit(champion.version)),
+        losses.with_columns(pl.col("rows").cast(pl.Int64), model_version=pl.lit(champion.version)),
     )
     return dg.MaterializeResult(
         metadata={

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from platform_assets.science.splits import Origin
 
 RECENT_DAYS = 56  # what `recent_density` calls recent
+LOCAL_IMAGE = "none: a local process"
 ROW_KEY = ["series_id", "issued_at", "target_on"]
 
 
@@ -246,7 +247,7 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
             },
             views=res.feature_store.view_hashes(spec.feature_service),
             code=code_of(Path(module)),
-            image=res.compute.image(spec.compute),
+            image=res.compute.image(spec.compute) or LOCAL_IMAGE,
             platform=platform_name(),
             features=spec.features,
             label=spec.label,
