@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import date
 from io import StringIO
@@ -42,7 +43,8 @@ def _drawn(width: float, height: float, draw: Any, *, rows: int = 1, columns: in
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the reader's fonts draw the text
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.subplots(rows, columns, squeeze=False))
@@ -143,7 +145,8 @@ def _numbers(days: Sequence[date]) -> list[float]:
 
 
 def _short(name: str, length: int = 34) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)  # others are no XML
+    return shown if len(shown) <= length else f"{shown[: length - 1]}…"
 
 
 def calibration(levels: Sequence[LevelFigures], *, label: str) -> str:

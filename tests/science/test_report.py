@@ -159,6 +159,15 @@ def test_short_forms_are_short(evil: tuple[Evaluation, report.Report]) -> None:
         json.dumps(built.summary, allow_nan=False)
 
 
+def test_names_of_any_alphabet_and_with_control_characters_are_drawn() -> None:
+    built = report.build(quantile_evaluation(["店/茶\x00\x1b", "$100$_{a}", "naïve & <b>", "a" * 300, "", "e"]))
+    drawings = re.findall(r"<svg .*?</svg>", built.html, flags=re.DOTALL)
+    assert drawings
+    for drawing in drawings:
+        ElementTree.fromstring(drawing)
+    assert "店/茶\ufffd\ufffd" in "".join(drawings)
+
+
 def test_the_tiny_plot_drops_names_that_do_not_fit_and_keeps_the_hardest() -> None:
     found = quantile_evaluation(["a", "b", "c"])
     comparison = found.comparisons["moving_average"]
