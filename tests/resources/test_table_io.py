@@ -1,7 +1,11 @@
 """I/O managers: the partition's window is the range that is written and read."""
 
 import json
+import os
+import signal
+import time
 from datetime import date
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from resources.tables import Tables
 
 MONTHS = dg.MonthlyPartitionsDefinition(start_date="2024-01-01", end_date="2024-04-01")
 RANGE = {"dagster/asset_partition_range_start": "2024-01-01", "dagster/asset_partition_range_end": "2024-03-01"}
+MEGABYTES = 20_000_000
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -109,6 +114,19 @@ def test_unpartitioned_reads_all_partitions(tables: Tables) -> None:
         ("total", "Float64"),
         ("rows", "Int64"),
     ]
+
+
+def test_unpartitioned_reads_rows_that_no_partition_holds_yet(tables: Tables) -> None:
+    """The month that has not ended is no partition, and its days have arrived."""
+    run(tables, [sales], tags=RANGE)
+    tables.append("sales", every_tenth_day(date(2024, 4, 1), date(2024, 4, 2)), key=["period_on"])
+
+    @dg.asset
+    def rows(sales: pl.DataFrame) -> pl.DataFrame:
+        return sales.select(pl.len().cast(pl.Int64))
+
+    dg.materialize([sales, rows], selection=[rows], resources={"io_manager": DeltaIOManager(tables)}, run_config=QUIET)
+    assert tables.scan("rows").collect().item() == 12
 
 
 def test_a_mapped_window_reads_its_months(tables: Tables) -> None:
@@ -222,3 +240,29 @@ def test_artifact_folders_round_trip_and_missing_ones_are_named(tmp_path: Path) 
         artifacts.put("../b", b"")
     with pytest.raises(ConfigurationError, match="expected a local path, or s3://"):
         Artifacts("gs://bucket")
+
+
+def _rewrite_for_ever(root: str) -> None:
+    artifacts, contents = Artifacts(root), (b"a" * MEGABYTES, b"b" * MEGABYTES)
+    while True:
+        for content in contents:
+            artifacts.put("values/a.bin", content)
+
+
+@pytest.mark.long
+def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path, spawn: SpawnContext) -> None:
+    """Written in place, the file is torn after most of these kills."""
+    artifacts, file = Artifacts(tmp_path), tmp_path / "values/a.bin"
+    for number in range(6):
+        file.unlink(missing_ok=True)
+        writer = spawn.Process(target=_rewrite_for_ever, args=(str(tmp_path),))
+        writer.start()
+        while not file.exists():
+            time.sleep(0.01)
+        time.sleep(0.1 + 0.017 * number)
+        assert writer.pid is not None
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+        found = artifacts.get("values/a.bin")
+        assert found == found[:1] * MEGABYTES
+        assert artifacts.keys("values") == ["values/a.bin"], "a leftover shows as an artifact"
