@@ -124,26 +124,14 @@ def clean_lines(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Lines set aside into the quarantine, the others into sales; a changed period becomes a further revision."""
     tables, between = context.resources.tables, between_of(context)
-    lines_table = names.table_name(names.lines_key(source.name))
     quarantine_table = names.table_name(names.quarantine_key(source.name))
-    everything = tables.scan(lines_table)
-    lines = tables.scan(lines_table, between=between).collect().sort("day_on", "file_digest", "file_row")
-    history = quarantine.typical_units(everything.filter(pl.col("period_on") < between[0]), source).collect()
-    first_on, last_on = everything.select(a=pl.col("day_on").min(), b=pl.col("day_on").max()).collect().row(0)
-    classified = quarantine.classify(lines, source, rulebook(source).set_aside, history)
-    classified = selling.complete(classified, source, first_on, last_on)
-    accepted = classified.filter(pl.col("reason").is_null())
-    sold = selling.aggregate(accepted, source)
     try:
-        found = quarantine.account(
-            lines, classified, int(sold["lines"].sum()) if "lines" not in source.columns else None
-        )
+        aside, sold, found = _cleaned(source, tables, between)
     except ContractError as error:
         yield dg.AssetCheckResult(passed=False, check_name=ACCOUNTING, asset_key=names.SALES, description=str(error))
-        raise
-    aside = classified.filter(pl.col("reason").is_not_null()).drop("series_id")
-    version = tables.write(quarantine_table, aside, between=between, partition_by="period_on", allow_empty=True)
+        raise dg.Failure(str(error), allow_retries=False) from error
     counts = {f"reason {reason}": n for reason, n in found.by_reason.items()}
+    version = tables.write(quarantine_table, aside, between=between, partition_by="period_on", allow_empty=True)
     yield dg.MaterializeResult(
         asset_key=dg.AssetKey(names.quarantine_key(source.name)),
         metadata={
@@ -177,6 +165,36 @@ def clean_lines(
             "lines set aside": found.quarantined,
         },
     )
+
+
+def _cleaned(source: Source, tables: Any, between: Between) -> tuple[pl.DataFrame, pl.DataFrame, quarantine.Accounting]:
+    """Lines set aside, sales and the accounting, month by month: a month is all that stands in memory at once."""
+    table, set_aside = names.table_name(names.lines_key(source.name)), rulebook(source).set_aside
+    everything = tables.scan(table)
+    first_on, last_on = everything.select(a=pl.col("day_on").min(), b=pl.col("day_on").max()).collect().row(0)
+    typical = quarantine.typical_units(everything.filter(pl.col("period_on") < between[1]), source).collect()
+    aside, sold, counts = [], [], []
+    for month in _months(between):
+        lines = tables.scan(table, between=month).collect().sort("day_on", "file_digest", "file_row")
+        history = typical.filter(pl.col("period_on") < month[0]).group_by("series_id")
+        before = history.agg(pl.col("period_on").max(), pl.col("n").sum(), pl.col("log_units").sum())
+        classified = quarantine.classify(lines, source, set_aside, before)
+        classified = selling.complete(classified, source, first_on, last_on)
+        sales = selling.aggregate(classified.filter(pl.col("reason").is_null()), source)
+        counts.append(
+            quarantine.account(lines, classified, int(sales["lines"].sum()) if "lines" not in source.columns else None)
+        )
+        aside.append(classified.filter(pl.col("reason").is_not_null()).drop("series_id"))
+        sold.append(sales)
+    return pl.concat(aside), pl.concat(sold), quarantine.total(counts)
+
+
+def _months(between: Between) -> Iterator[Between]:
+    start, end = between
+    while start < end:
+        following = min((start.replace(day=1) + timedelta(days=32)).replace(day=1), end)
+        yield start, following
+        start = following
 
 
 def land_plans(source: Source, starts_on: date, context: dg.AssetExecutionContext) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Which landed lines are no demand, and why: one reason each, the first that applies."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -147,6 +148,16 @@ class Accounting:
     @property
     def is_balanced(self) -> bool:
         return self.landed == self.accepted + self.quarantined
+
+
+def total(parts: Sequence[Accounting]) -> Accounting:
+    """The accounting of several ranges together."""
+    reasons = Counter[str]()
+    for part in parts:
+        reasons.update(part.by_reason)
+    return Accounting(
+        sum(part.landed for part in parts), sum(part.accepted for part in parts), dict(reasons.most_common())
+    )
 
 
 def account(lines: pl.DataFrame, classified: pl.DataFrame, sales_lines: int | None = None) -> Accounting:
