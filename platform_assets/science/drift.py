@@ -82,7 +82,8 @@ def feature_drift(
     reference, current: rows with `columns`, numeric or Boolean. `window` names a column of the reference that says to
     which past occasion a row belongs (an issue day or week), each about as many rows as the current ones: then `usual`
     is the median distance of an occasion from the reference, and the p-value the one-sided tail of the robust z of the
-    logarithm. Without it rows are taken as independent and the p-value is the asymptotic one.
+    logarithm; occasions on which a feature was null in every row do not count. Without it rows are taken as independent
+    and the p-value is the asymptotic one.
     `q_value` is adjusted over the features for the false discovery rate; drift is q < alpha.
     Raises: SchemaError naming columns that a frame lacks; EmptyFrameError where a frame has no rows.
     """
@@ -241,6 +242,8 @@ def _judged(
     reference: pl.Series, current: pl.Series, occasions: NDArray[np.int64] | None
 ) -> tuple[float, float, float, float]:
     """Distance, usual distance, stability index and p-value of one feature."""
+    if occasions is not None and (exists := _is_known_on(reference, occasions)).any():
+        reference, occasions = reference.filter(exists), occasions[exists]
     index = population_stability(reference, current)
     known, now = _filled(reference), np.sort(_filled(current))
     pooled = np.sort(known)
@@ -254,6 +257,16 @@ def _judged(
     if past.size < LEAST_WINDOWS:
         return distance, float(np.median(past)), index, float("nan")
     return distance, float(np.median(past)), index, _tail(distance, past)
+
+
+def _is_known_on(values: pl.Series, occasions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows of the occasions on which the feature has a value in any row.
+
+    A feature that looks back a year is null throughout the first one: occasions without it say nothing about
+    what is usual.
+    """
+    has_value = ~np.isnan(_values(values))
+    return np.bincount(occasions, weights=has_value)[occasions] > 0
 
 
 def _tail(distance: float, past: Floats) -> float:

@@ -154,6 +154,19 @@ def test_a_shifted_feature_is_found_among_steady_ones() -> None:
         assert found.schema == pl.Schema(drift.DRIFT_SCHEMA)
 
 
+def test_a_feature_that_did_not_exist_at_first_is_judged_by_the_time_since() -> None:
+    """A look-back of a year is null in the first one; counted in, half of all occasions were far from the other half."""
+    random = np.random.default_rng(6)
+    reference = occasions(random, 80, 100, shared_sd=0.3)
+    reference = reference.with_columns(a=pl.when(pl.col("day") >= 40).then("a"))
+    today = occasions(random, 1, 100, shared_sd=0.3)
+    for shift, has_drifted in ((0.0, False), (3.0, True)):
+        found = drift.feature_drift(reference, today.with_columns(pl.col("a") + shift), ["a"], window="day")
+        assert found["has_drifted"].item() == has_drifted
+    gone = drift.feature_drift(reference, today.with_columns(a=pl.lit(None, dtype=pl.Float64)), ["a"], window="day")
+    assert gone["has_drifted"].item()
+
+
 def test_too_few_occasions_say_nothing() -> None:
     random = np.random.default_rng(4)
     reference = occasions(random, drift.LEAST_WINDOWS - 1, 100, shared_sd=0.0)
