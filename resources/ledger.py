@@ -119,9 +119,11 @@ class Ledger:
             run_id=run_id,
         )
 
-    def decisions(self, model: str | None = None, *, kind: str | None = None) -> list[Decision]:
-        """Answers in the order in which they were recorded, of one model and kind or of all."""
-        return [Decision(**decoded(row)) for row in self._select("decisions", "id", model=model, kind=kind)]
+    def decisions(
+        self, model: str | None = None, *, kind: str | None = None, newest: int | None = None
+    ) -> list[Decision]:
+        """Answers in the order in which they were recorded, of one model and kind or of all; the `newest` so many."""
+        return [Decision(**decoded(row)) for row in self._select("decisions", "id", newest, model=model, kind=kind)]
 
     # Causes
 
@@ -277,16 +279,16 @@ class Ledger:
         with self._transaction(is_writing=True) as connection:
             connection.execute(insert(table).values(values))
 
-    def _select(self, name: str, order: str, **equal: object) -> "list[RowMapping]":
+    def _select(self, name: str, order: str, newest: int | None = None, **equal: object) -> "list[RowMapping]":
         from sqlalchemy import select
 
         table = self._table(name)
-        query = select(table).order_by(table.c[order])
+        query = select(table).order_by(table.c[order].desc()).limit(newest)
         for column, value in equal.items():
             if value is not None:
                 query = query.where(table.c[column] == value)
         with self._transaction() as connection:
-            return list(connection.execute(query).mappings())
+            return list(connection.execute(query).mappings())[::-1]
 
     def _table(self, name: str) -> "Table":
         return self._open()[1].tables[name]

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # Rows. Delta's default of a million makes row groups too coarse to skip: 4.6 MB read for a week, 1.4 MB with this.
 ROW_GROUP: Final = 128 * 1024
 
+# By default the log forgets versions after 30 days, and with them the tables that a manifest names.
+KEEP_VERSIONS: Final = {"delta.enableExpiredLogCleanup": "false"}
+
 # Attempts of `append`, which reads and decides again by itself when somebody else committed in between.
 APPEND_ATTEMPTS: Final = 8
 
@@ -353,6 +356,7 @@ class Revision:
                 rows,
                 mode="error" if self._handle is None else mode,  # pyright: ignore[reportArgumentType]
                 partition_by=[] if partitioned_on is None else [month_column(partitioned_on)],
+                configuration=KEEP_VERSIONS if self._handle is None else None,
                 schema_mode=schema_mode if self._handle is not None else None,  # pyright: ignore[reportArgumentType]
                 predicate=predicate if self._handle is not None else None,
                 storage_options=self._tables.storage_options,

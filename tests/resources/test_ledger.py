@@ -96,6 +96,7 @@ def test_every_answer_is_kept(ledger: Ledger) -> None:
     first = ledger.decisions("demand", kind="gate")[0]
     assert (first.reasons, first.evidence, first.at) == (("a", "b"), {"interval": [1, 2.5]}, AT)
     assert len(ledger.decisions()) == 4
+    assert [row.answer for row in ledger.decisions("demand", newest=2)] == ["better", "no"]
 
 
 def test_a_cause_fires_once_and_its_status_follows(ledger: Ledger) -> None:

@@ -297,6 +297,22 @@ def test_vacuum_keeps_what_manifests_name(tables: Tables) -> None:
         tables.vacuum("t", keep_versions=[9])
 
 
+def test_old_versions_stay_readable(tables: Tables) -> None:
+    """A table written more than 30 days ago lost its early versions at the next checkpoint but one, and no training
+    set that a manifest names could be read again."""
+    tables.write("t", pl.DataFrame({"x": [0]}))
+    DeltaTable(tables.uri("t")).alter.set_table_properties({"delta.checkpointInterval": "5"})
+    for value in range(2, 30):
+        if value == 20:
+            long_ago = time.time() - timedelta(days=90).total_seconds()
+            for path in Path(tables.uri("t"), "_delta_log").iterdir():
+                os.utime(path, (long_ago, long_ago))
+        assert tables.write("t", pl.DataFrame({"x": [value]})) == value
+    assert tables.scan("t", version=2).collect()["x"].to_list() == [2]
+    tables.replace("t", pl.DataFrame({"y": ["a"]}))
+    assert DeltaTable(tables.uri("t")).metadata().configuration["delta.enableExpiredLogCleanup"] == "false"
+
+
 DAYS = st.dates(date(2023, 12, 20), date(2024, 3, 10))
 
 
