@@ -49,9 +49,9 @@ class ModelSpec:
     card: str
 
 
-def model_folder(context: dg.ComponentLoadContext) -> Path:
-    """The model's folder, whose name is the model's name."""
-    return context.path if context.path.is_dir() else context.path.parent
+def model_folder(path: Path) -> Path:
+    """The model's folder, whose name is the model's name; `path` is it, or its defs.yaml."""
+    return path if path.is_dir() else path.parent
 
 
 def _one_of(choices: tuple[str, ...], what: str) -> Any:
@@ -83,7 +83,7 @@ def _service(context: dg.ResolutionContext, value: str) -> str:
 
 def _trainer(context: dg.ResolutionContext, value: str) -> str:
     """Checked by parsing, never by importing: torch must not enter the code server."""
-    folder = model_folder(dg.ComponentLoadContext.from_resolution_context(context))
+    folder = model_folder(dg.ComponentLoadContext.from_resolution_context(context).path)
     module, _, function = value.rpartition(".")
     file = folder / f"{module}.py"
     if not module or not file.is_file():
@@ -106,6 +106,23 @@ def _retraining(context: dg.ResolutionContext, value: Mapping[str, Any] | None) 
 
     RetrainingPolicy.from_mapping(value or {})
     return dict(value or {})
+
+
+def _tuning(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    from platform_assets.science.tuning import TuningPlan
+
+    TuningPlan.from_mapping(value or {})
+    return dict(value or {})
+
+
+def _baselines(context: dg.ResolutionContext, value: list[str] | None) -> list[str]:
+    if not value:
+        return []
+    from platform_assets.science.baselines import DESCRIPTIONS  # scipy and polars, only where some are named
+
+    if unknown := sorted(set(value) - set(DESCRIPTIONS)):
+        raise ValueError(f"unknown baselines {unknown}; known: {', '.join(DESCRIPTIONS)}")
+    return list(value)
 
 
 def _compute(context: dg.ResolutionContext, value: str) -> str:
@@ -150,7 +167,9 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     compute: Annotated[str, dg.Resolver(_compute, model_field_type=str)] = Field(
         default="small", description="Profile in resources/compute.py."
     )
-    baselines: list[str] = Field(default_factory=list, description="Baselines to beat; all of the task's where empty.")
+    baselines: Annotated[list[str], dg.Resolver(_baselines, model_field_type=list[str] | None)] = Field(
+        default_factory=list, description="Baselines to beat; all of the task's where empty."
+    )
     origins: int = Field(default=3, ge=1, le=24, description="Forecast origins of the evaluation window.")
     gate: Annotated[Checked, dg.Resolver(_gate, model_field_type=dict[str, Any] | None)] = Field(
         default_factory=dict, description="Gate policy; see GatePolicy."
@@ -158,7 +177,9 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     retraining: Annotated[Checked, dg.Resolver(_retraining, model_field_type=dict[str, Any] | None)] = Field(
         default_factory=dict, description="Retraining policy; see RetrainingPolicy."
     )
-    tuning: dict[str, Any] = Field(default_factory=dict, description="Budget and space of a search; off where empty.")
+    tuning: Annotated[Checked, dg.Resolver(_tuning, model_field_type=dict[str, Any] | None)] = Field(
+        default_factory=dict, description="Budget and space of a search; off where empty."
+    )
     kind: Literal["lightgbm", "torch", "python"] = Field(default="python", description="Shown in the UI.")
 
     def spec(self, folder: Path, module: str) -> ModelSpec:
@@ -204,5 +225,5 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         from platform_assets.components.model_assets import model_definitions
 
-        folder = model_folder(context)
+        folder = model_folder(context.path)
         return model_definitions(self.spec(folder, context.defs_relative_module_name(folder)), kind=self.kind)
