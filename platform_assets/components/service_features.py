@@ -12,6 +12,7 @@ SERVICES: Final = Path(__file__).parents[2] / "feature_repo" / "services.py"
 # Views that a derived feature is computed from.
 DERIVED_FROM: Final = {
     "weekday_mean_target": ("demand_history",),
+    "missed_units": ("demand_history",),
     "season_ratio": ("demand_history", "season"),
     "season_market_ratio_7": ("demand_history", "season"),
     "season_market_ratio_29": ("demand_history", "season"),

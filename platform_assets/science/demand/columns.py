@@ -133,6 +133,7 @@ _DERIVED: Final = (
         "plans.planned_price",
         "sales.price",
     ),
+    _f("missed_units", "units that the days since the last sale would have sold, at the mean of the last 91 days"),
     _f("target_price_step", "planned price over the latest price", "plans.planned_price", "sales.price"),
 )
 CALENDAR: Final = tuple(f.name for f in _CALENDAR)

@@ -46,6 +46,8 @@ def _derived() -> dict[str, pl.Expr]:
         "season_ratio": (pl.col("season_mean_29") + prior) / (pl.col("year_ago_mean_28") + prior),
         "season_market_ratio_7": pl.col("season_market_7") / pl.col("year_ago_market_28"),
         "season_market_ratio_29": pl.col("season_market_29") / pl.col("year_ago_market_28"),
+        # A Poisson series is silent so long with probability exp(-this): one split tells the dead of any volume.
+        "missed_units": pl.col("mean_91") * pl.col("days_since_sale"),
         "target_price_ratio": pl.col("planned_price") / pl.col("price_median_91"),
         "target_price_step": pl.col("planned_price") / pl.col("last_price"),
     }

@@ -6,10 +6,10 @@ from platform_assets.science import trees
 from platform_assets.science.fitting import FitSettings
 
 DEFAULTS = {
-    "rounds": 120,
-    "learning_rate": 0.06,
-    "leaves": 15,
-    "min_leaf_rows": 200,
+    "rounds": 200,
+    "learning_rate": 0.05,
+    "leaves": 7,
+    "min_leaf_rows": 30,
     "column_share": 0.5,
     "row_share": 0.8,
     "bins": 127,
