@@ -10,25 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from platform_assets.errors import ConcurrentWriteError, ContractError, EmptyFrameError, TableError
-from resources.table_ranges import Between, check_range, range_filter, range_predicate, range_text
-from resources.table_schema import (
-    check_partitioning,
-    check_same,
-    check_storable,
-    month_column,
-    partition_column,
-)
+from platform_assets.errors import ConcurrentWriteError, TableError
+from resources.table_ranges import Between, range_filter, range_text
+from resources.table_revision import Revision, committing, writer
+from resources.table_schema import check_same, check_storable, month_column, partition_column
 
 if TYPE_CHECKING:
     import polars as pl
-    from deltalake import DeltaTable, WriterProperties
-
-# Rows. Delta's default of a million makes row groups too coarse to skip: 4.6 MB read for a week, 1.4 MB with this.
-ROW_GROUP: Final = 128 * 1024
-
-# By default the log forgets versions after 30 days, and with them the tables that a manifest names.
-KEEP_VERSIONS: Final = {"delta.enableExpiredLogCleanup": "false"}
+    from deltalake import DeltaTable
 
 # Attempts of `append`, which reads and decides again by itself when somebody else committed in between.
 APPEND_ATTEMPTS: Final = 8
@@ -50,14 +39,14 @@ class Tables:
 
     def exists(self, name: str) -> bool:
         """Whether the table has a version."""
-        return self._find(name) is not None
+        return self.find_handle(name) is not None
 
     def version(self, name: str) -> int:
         """Number of the newest version.
 
         Raises: TableError if there is no such table.
         """
-        return self._open(name).version()
+        return self.open_handle(name).version()
 
     def scan(
         self,
@@ -72,11 +61,11 @@ class Tables:
         `between` cuts by the partition's date column and reads only the files and row groups that can hold it.
         Raises: TableError if the table, the version or the partitioning is missing.
         """
-        return self._scan(name, self._open(name, version), between, columns)
+        return self.scan_handle(name, self.open_handle(name, version), between, columns)
 
     def partitioned_on(self, name: str) -> str | None:
         """Date column whose month partitions the table; None where it is not partitioned."""
-        return partition_column(self._open(name).metadata().partition_columns)
+        return partition_column(self.open_handle(name).metadata().partition_columns)
 
     def write(
         self,
@@ -127,20 +116,20 @@ class Tables:
         import polars as pl
         from deltalake import Field, Schema
 
-        handle = self._open(name)
-        present = self._schema(handle)
+        handle = self.open_handle(name)
+        present = self.schema(handle)
         missing = {column: dtype for column, dtype in columns.items() if column not in present}
         check_same(name, {**present, **columns}, {**present, **missing})
         if not missing:
             return handle.version()
         check_storable(name, missing, partitioned_on=None)
         fields = Schema.from_arrow(pl.DataFrame(schema=missing).to_arrow().schema).fields
-        with _commit(name):
+        with committing(name):
             handle.alter.add_columns([Field(field.name, field.type, nullable=True) for field in fields])
         return handle.version()
 
     @contextmanager
-    def revision(self, name: str) -> "Iterator[Revision]":
+    def revision(self, name: str) -> Iterator[Revision]:
         """Read, compute and write against one version: if anybody committed since, the write is refused.
 
         Raises: ConcurrentWriteError from the write of whoever is second; read again and compute again.
@@ -149,9 +138,9 @@ class Tables:
 
     def compact(self, name: str) -> int:
         """Merge small files within each partition, and return the version; rows stay the same."""
-        handle = self._open(name)
-        with _commit(name):
-            handle.optimize.compact(writer_properties=_writer())
+        handle = self.open_handle(name)
+        with committing(name):
+            handle.optimize.compact(writer_properties=writer())
         return handle.version()
 
     def vacuum(self, name: str, *, keep_versions: Iterable[int], is_dry_run: bool = False) -> list[str]:
@@ -159,7 +148,7 @@ class Tables:
 
         `keep_versions` are the versions that manifests name. Leftovers of killed writers go too, so no writer may run.
         """
-        handle = self._open(name)
+        handle = self.open_handle(name)
         kept = sorted({*keep_versions, handle.version()})
         newest = handle.version()
         unknown = [version for version in kept if not 0 <= version <= newest]
@@ -169,7 +158,7 @@ class Tables:
             retention_hours=0, dry_run=is_dry_run, enforce_retention_duration=False, full=True, keep_versions=kept
         )
 
-    def _find(self, name: str) -> "DeltaTable | None":
+    def find_handle(self, name: str) -> "DeltaTable | None":
         """Handle of the newest version; None where there is no table."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -183,10 +172,14 @@ class Tables:
         except DeltaError as error:
             raise TableError(f"table {name} at {uri} cannot be opened: {error}") from error
 
-    def _open(self, name: str, version: int | None = None) -> "DeltaTable":
+    def open_handle(self, name: str, version: int | None = None) -> "DeltaTable":
+        """Handle of one version, the newest if none is named; for what delta-rs can do and this class does not.
+
+        Raises: TableError if the table or the version is missing.
+        """
         from deltalake.exceptions import DeltaError
 
-        handle = self._find(name)
+        handle = self.find_handle(name)
         if handle is None:
             raise TableError(
                 f"table {name} does not exist at {self.uri(name)}",
@@ -204,9 +197,10 @@ class Tables:
             ) from error
         return handle
 
-    def _scan(
+    def scan_handle(
         self, name: str, handle: "DeltaTable", between: Between | None, columns: Sequence[str] | None
     ) -> "pl.LazyFrame":
+        """Rows that a handle sees, without the partition column; see `scan`."""
         import polars as pl
 
         has_keys = "aws_secret_access_key" in (self.storage_options or {})
@@ -222,175 +216,6 @@ class Tables:
             rows = rows.drop(month_column(partitioned_on))
         return rows if columns is None else rows.select(columns)
 
-    def _schema(self, handle: "DeltaTable") -> "dict[str, pl.DataType]":
-        return dict(self._scan("", handle, None, None).collect_schema())
-
-
-class Revision:
-    """One version of one table, read and then written through one handle that was opened before the read.
-
-    Exclusive by default: any commit of somebody else since refuses the write; otherwise only one to the same months.
-    """
-
-    def __init__(self, tables: Tables, name: str, *, is_exclusive: bool = True) -> None:
-        self.name = name
-        self._tables = tables
-        self._is_exclusive = is_exclusive
-        self._handle = tables._find(name)
-
-    @property
-    def version(self) -> int | None:
-        """The version that is read; None before the first write."""
-        return None if self._handle is None else self._handle.version()
-
-    def scan(self, *, between: Between | None = None, columns: Sequence[str] | None = None) -> "pl.LazyFrame":
-        """Rows of this version; see `Tables.scan`."""
-        if self._handle is None:
-            raise TableError(f"table {self.name} does not exist yet", hint="ask `version` before the scan")
-        return self._tables._scan(self.name, self._handle, between, columns)
-
-    def write(
-        self,
-        frame: "pl.DataFrame | pl.LazyFrame",
-        *,
-        between: Between | None = None,
-        partition_by: str | None = None,
-        allow_empty: bool = False,
-    ) -> int:
-        """Replace the rows of `between`, or all rows; see `Tables.write`."""
-        rows, partitioned_on = self._checked(frame, partition_by)
-        predicate = None
-        if between is not None:
-            if partitioned_on is None:
-                raise TableError(
-                    f"table {self.name} is not partitioned, so no range of dates can be replaced in it",
-                    hint="name a date column in `partition_by` at the first write",
-                )
-            check_range(self.name, rows, partitioned_on, between)
-            predicate = range_predicate(rows.schema[partitioned_on], partitioned_on, between)
-        if rows.is_empty() and not allow_empty and self._handle is not None and self._has_rows(between):
-            where = "the table" if between is None else range_text(between)
-            raise EmptyFrameError(
-                f"table {self.name}: the frame is empty, and {where} holds rows that it would delete",
-                hint="pass allow_empty=True where nothing is the right answer",
-            )
-        return self._commit(rows, partitioned_on, mode="overwrite", predicate=predicate)
-
-    def replace(self, frame: "pl.DataFrame | pl.LazyFrame", *, partition_by: str | None = None) -> int:
-        """Store a frame as the whole table, with its own schema; see `Tables.replace`."""
-        rows = frame.lazy().collect()
-        check_storable(self.name, rows.schema, partitioned_on=partition_by)
-        return self._commit(rows, partition_by, mode="overwrite", schema_mode="overwrite")
-
-    def append(
-        self, frame: "pl.DataFrame | pl.LazyFrame", *, key: Sequence[str], partition_by: str | None = None
-    ) -> int:
-        """Add the rows whose key is new; see `Tables.append`."""
-        import polars as pl
-
-        rows, partitioned_on = self._checked(frame, partition_by)
-        absent = [column for column in key if column not in rows.columns]
-        if not key or absent:
-            raise TableError(f"table {self.name}: key columns {absent or list(key)} are not in {rows.columns}")
-        repeated = rows.filter(rows.select(key).is_duplicated()).select(key).unique(maintain_order=True)
-        if not repeated.is_empty():
-            raise ContractError(
-                f"table {self.name}: {repeated.height} keys occur more than once in the frame, such as "
-                f"{repeated.head(3).to_dicts()}"
-            )
-        if self._handle is not None:
-            present = self._tables._scan(self.name, self._handle, None, list(key))
-            if partitioned_on is not None and partitioned_on in key and not rows.is_empty():
-                low, high = rows[partitioned_on].min(), rows[partitioned_on].max()
-                present = present.filter(pl.col(partitioned_on) >= low, pl.col(partitioned_on) <= high)
-            rows = rows.join(present.collect(), on=key, how="anti", nulls_equal=True, maintain_order="left")
-            if rows.is_empty():
-                return self._handle.version()
-        return self._commit(rows, partitioned_on, mode="append")
-
-    def _checked(
-        self, frame: "pl.DataFrame | pl.LazyFrame", partition_by: str | None
-    ) -> "tuple[pl.DataFrame, str | None]":
-        """Rows in the table's column order, and the date column of its partitions."""
-        partitioned_on = partition_by
-        schema = dict(frame.lazy().collect_schema())
-        if self._handle is not None:
-            partitioned_on = partition_column(self._handle.metadata().partition_columns)
-            check_partitioning(self.name, partitioned_on, partition_by)
-        check_storable(self.name, schema, partitioned_on=partitioned_on)
-        if self._handle is not None:
-            expected = self._tables._schema(self._handle)
-            check_same(self.name, schema, expected)
-            frame = frame.select(list(expected))
-        rows = frame.lazy().collect()
-        nulls = 0 if partitioned_on is None else rows[partitioned_on].null_count()
-        if nulls:
-            raise ContractError(
-                f"table {self.name}: partition column `{partitioned_on}` is null in {nulls} of {rows.height} rows"
-            )
-        return rows, partitioned_on
-
-    def _has_rows(self, between: Between | None) -> bool:
-        return not self.scan(between=between).head(1).collect().is_empty()
-
-    def _commit(
-        self,
-        rows: "pl.DataFrame",
-        partitioned_on: str | None,
-        *,
-        mode: str,
-        predicate: str | None = None,
-        schema_mode: str | None = None,
-    ) -> int:
-        import polars as pl
-        from deltalake import CommitProperties, DeltaTable, write_deltalake
-
-        if partitioned_on is not None:
-            rows = rows.with_columns(pl.col(partitioned_on).dt.strftime("%Y-%m").alias(month_column(partitioned_on)))
-        target: DeltaTable | str = self._handle if self._handle is not None else self._tables.uri(self.name)
-        if self._handle is None and "://" not in self._tables.root:
-            Path(self._tables.uri(self.name)).mkdir(parents=True, exist_ok=True)
-        with _commit(self.name):
-            write_deltalake(
-                target,
-                rows,
-                mode="error" if self._handle is None else mode,  # pyright: ignore[reportArgumentType]
-                partition_by=[] if partitioned_on is None else [month_column(partitioned_on)],
-                configuration=KEEP_VERSIONS if self._handle is None else None,
-                schema_mode=schema_mode if self._handle is not None else None,  # pyright: ignore[reportArgumentType]
-                predicate=predicate if self._handle is not None else None,
-                storage_options=self._tables.storage_options,
-                writer_properties=_writer(),
-                commit_properties=CommitProperties(max_commit_retries=0) if self._is_exclusive else None,
-            )
-        if self._handle is None:
-            self._handle = self._tables._open(self.name)
-        return self._handle.version()
-
-
-@contextmanager
-def _commit(name: str) -> Iterator[None]:
-    """Name the table in what delta-rs says about commits that others won."""
-    from deltalake.exceptions import CommitFailedError, DeltaError
-
-    try:
-        yield
-    except CommitFailedError as error:
-        raise _conflict(name) from error
-    except DeltaError as error:
-        if "already exists" in str(error):
-            raise _conflict(name) from error
-        raise TableError(f"table {name}: {error}") from error
-
-
-def _conflict(name: str) -> ConcurrentWriteError:
-    return ConcurrentWriteError(
-        f"table {name}: somebody else committed since it was read; nothing was written",
-        hint="read again, compute again, write again",
-    )
-
-
-def _writer() -> "WriterProperties":
-    from deltalake import WriterProperties
-
-    return WriterProperties(max_row_group_size=ROW_GROUP, compression="ZSTD")
+    def schema(self, handle: "DeltaTable") -> "dict[str, pl.DataType]":
+        """Columns and types that a handle sees, without the partition column."""
+        return dict(self.scan_handle("", handle, None, None).collect_schema())

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from platform_assets.errors import ConcurrentWriteError, ContractError, EmptyFrameError, SchemaError, TableError
+from resources.table_revision import Revision
 from resources.tables import Tables
 
 JANUARY = (date(2024, 1, 1), date(2024, 2, 1))
@@ -264,8 +265,6 @@ def test_two_first_writers_do_not_both_win(tables: Tables) -> None:
 
 
 def test_different_months_are_written_side_by_side(tables: Tables) -> None:
-    from resources.tables import Revision
-
     tables.write("sales", WINTER, partition_by="period_on")
     first, second = (Revision(tables, "sales", is_exclusive=False) for _ in range(2))
     first.write(WINTER.head(2).with_columns(units=pl.lit(0.0)), between=JANUARY)
