@@ -2,8 +2,8 @@
 
 Why convolutional: the window is short and of fixed length (56 periods), so a recurrent network would take 56 dependent steps
 for what one matrix product does, and attention over eight weeks has nothing long to reach for. A first layer reads each week
-with the same weights (a convolution of width and stride 7), a second one each week with its neighbours. On the reference
-data it costs a third of the training time; see the model's card for what it gains.
+with the same weights (a convolution of width and stride 7), a second one each week with its neighbours. The
+model's card says what it gains, and what it costs.
 
 What a network must be given that trees find alone: the target over the series' backward-looking level, logarithms of all
 that is measured in units, standardised inputs, marked nulls. Quantiles cannot cross: the first is free, the others add a
