@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import dagster as dg
 from pydantic import Field
@@ -19,6 +19,8 @@ from platform_assets.science.demand import columns
 
 LABELS = ("units", "is_dormant")
 TASKS = ("quantiles", "probability")
+LABEL_OF: Mapping[str, str] = dict(zip(TASKS, LABELS, strict=True))  # what each task can be judged on
+KINDS = ("lightgbm", "torch", "python")
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,15 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     tuning: Annotated[Checked, dg.Resolver(_tuning, model_field_type=dict[str, Any] | None)] = Field(
         default_factory=dict, description="Budget and space of a search; off where empty."
     )
-    kind: Literal["lightgbm", "torch", "python"] = Field(default="python", description="Shown in the UI.")
+    kind: Annotated[str, _one_of(KINDS, "kind")] = Field(default="python", description="Shown in the UI.")
 
     def spec(self, folder: Path, module: str) -> ModelSpec:
         """The specification that the lifecycle reads."""
+        if self.label != LABEL_OF[self.task]:
+            raise ConfigurationError(
+                f"model {folder.name}: task {self.task} has the label {LABEL_OF[self.task]}, not {self.label}",
+                hint="change `label` or `task` in defs.yaml",
+            )
         source = folder / f"{self.trainer.rpartition('.')[0]}.py"
         card = folder / "card.md"
         code = b"".join(file.read_bytes() for file in (source, folder / "defs.yaml") if file.exists())
