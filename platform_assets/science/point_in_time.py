@@ -116,7 +116,7 @@ def join(
 
 def locate(rows: pl.DataFrame, view: View, *, at: str, as_of: datetime | None = None) -> Located:
     """Position in `view.frame` of each row's value: `join` without the values."""
-    whole = view.frame.collect() if isinstance(view.frame, pl.LazyFrame) else view.frame
+    whole = _collect(view.frame.lazy(), view)
     return _locate(rows, view, whole, at=at, as_of=as_of)
 
 
@@ -146,7 +146,10 @@ def _output_names(taken: Sequence[str], views: Sequence[View], full: bool) -> di
 def _bounded(view: View, rows: pl.DataFrame, at: str) -> tuple[pl.DataFrame, pl.LazyFrame]:
     """Keys and times of the view's rows that can matter, and the same rows as a frame to read features from."""
     lazy = view.frame.lazy()
-    schema = lazy.collect_schema()
+    try:
+        schema = lazy.collect_schema()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise PointInTimeError(f"view `{view.name}` cannot be read: {error}") from error
     wanted = [*view.key_map, *view.feature_map, view.event_at, *([view.known_at] if view.known_at else [])]
     if missing := [name for name in wanted if name not in schema]:
         raise PointInTimeError(
@@ -164,8 +167,8 @@ def _bounded(view: View, rows: pl.DataFrame, at: str) -> tuple[pl.DataFrame, pl.
             lazy = lazy.filter(pl.col(view.event_at) >= _as_stored(first - view.ttl, schema[view.event_at]))
     index = [*dict.fromkeys([*view.key_map, *wanted[len(view.key_map) + len(view.feature_map) :]])]
     if view.is_rereadable:
-        return lazy.select(index).collect(), lazy.select(list(view.feature_map))
-    whole = lazy.select(list(dict.fromkeys(wanted))).collect()
+        return _collect(lazy.select(index), view), lazy.select(list(view.feature_map))
+    whole = _collect(lazy.select(list(dict.fromkeys(wanted))), view)
     return whole.select(index), whole.lazy().select(list(view.feature_map))
 
 
@@ -264,12 +267,19 @@ def _gather(source: pl.LazyFrame, view: View, position: NDArray[np.int64], heigh
     names = list(view.feature_map)
     group = len(names) if not view.is_rereadable else max(1, _READ_BYTES // max(1, 8 * height))
     for start in range(0, len(names), group):
-        frame = source.select(names[start : start + group]).collect()
+        frame = _collect(source.select(names[start : start + group]), view)
         if frame.is_empty():
             gathered += [pl.Series(n, [None], dtype=schema[n]).new_from_index(0, len(position)) for n in frame.columns]
         else:
             gathered += frame.select(pl.all().gather(index)).get_columns()
     return pl.DataFrame(gathered)
+
+
+def _collect(frame: pl.LazyFrame, view: View) -> pl.DataFrame:
+    try:
+        return frame.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise PointInTimeError(f"view `{view.name}` cannot be read: {error}") from error
 
 
 def _check_time(dtype: Any, where: str, name: str) -> None:

@@ -337,3 +337,13 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(FeatureStoreError, match=r"source `stocks`: .* cannot be read"):
         store.get_historical_features(asked(0, 3), ["stocks:stock"])
+
+
+def test_a_file_that_vanished_from_a_table_is_named(tmp_path: Path) -> None:
+    """As after a vacuum of the version that is asked for."""
+    write(rows_of(1, 10), tmp_path, DeltaFormat())
+    store = store_at(tmp_path, "strict", DeltaFormat())
+    job = store.get_historical_features(asked(0, 3), ["stocks:stock"])
+    next((tmp_path / "stocks").glob("*.parquet")).unlink()
+    with pytest.raises(PointInTimeError, match=r"view `stocks` cannot be read: .*parquet"):
+        job.to_df()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
@@ -15,6 +16,7 @@ from polars.testing import assert_frame_equal
 from platform_assets.errors import ConfigurationError, FeatureStoreError
 from platform_assets.science.demand import columns
 from resources.feature_store import FeatureStoreResource
+from resources.feature_store_fake import InMemoryFeatureStore
 from resources.source_digest import source_digest
 
 DAY = timedelta(days=1)
@@ -63,30 +65,49 @@ def entity_rows(count: int, seed: int = 1) -> pl.DataFrame:
     )
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> FeatureStoreResource:
-    folder = tmp_path_factory.mktemp("state")
-    for view in columns.VIEWS:
-        table_of(view, 10).write_delta(folder / "tables" / "features" / view, mode="overwrite")
-    resource = FeatureStoreResource(
-        state=str(folder / "feast"), tables=str(folder / "tables"), link=str(folder / "link")
-    )
-    resource.apply()
-    return resource
+SERVICES = {
+    "demand_v1": ("demand_history", "price_history", "season", "offer"),
+    "dormant_v1": ("demand_history", "price_history", "season"),
+}
+Store = FeatureStoreResource | InMemoryFeatureStore
 
 
-def test_a_second_apply_writes_nothing(store: FeatureStoreResource) -> None:
+def store_of(kind: str, folder: Path, views: Iterable[str] = columns.VIEWS) -> Store:
+    """The gateway over Delta tables, or its fake over the same frames."""
+    if kind == "fake":
+        store: Store = InMemoryFeatureStore({view: table_of(view, 10) for view in views}, SERVICES)
+    else:
+        for view in views:
+            table_of(view, 10).write_delta(folder / "tables" / "features" / view)
+        store = FeatureStoreResource(
+            state=str(folder / "feast"), tables=str(folder / "tables"), link=str(folder / "link")
+        )
+    assert store.apply().is_changed
+    return store
+
+
+@pytest.fixture(scope="module", params=["feast", "fake"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return store_of(request.param, tmp_path_factory.mktemp("state"))
+
+
+def test_a_second_apply_writes_nothing(store: Store) -> None:
     again = store.apply()
     assert not again.is_changed
     assert again.views == ("demand_history", "offer", "price_history", "season")
     assert again.services == ("demand_v1", "dormant_v1")
     assert again.left_over == ()
+
+
+def test_apply_leaves_a_configuration_for_feasts_own_commands(store: Store) -> None:
+    if isinstance(store, InMemoryFeatureStore):
+        return
     assert (Path(store.link) / "tables" / "features" / "season").is_dir()
     assert (Path(store.link) / "feature_store.yaml").is_file()
 
 
 @pytest.mark.parametrize("service", ["demand_v1", "dormant_v1"])
-def test_historical_rows_are_conserved_and_as_known_then(store: FeatureStoreResource, service: str) -> None:
+def test_historical_rows_are_conserved_and_as_known_then(store: Store, service: str) -> None:
     rows = entity_rows(80)
     joined = store.historical(rows, service)
     assert_frame_equal(joined.select(rows.columns), rows)
@@ -105,7 +126,7 @@ def test_historical_rows_are_conserved_and_as_known_then(store: FeatureStoreReso
             assert {n: row[n] for n in columns.VIEWS[view]} == {n: best[n] for n in columns.VIEWS[view]}
 
 
-def test_historical_refuses_by_name(store: FeatureStoreResource) -> None:
+def test_historical_refuses_by_name(store: Store) -> None:
     rows = entity_rows(3)
     with pytest.raises(
         FeatureStoreError, match="no feature service `demand_v9` in the registry; it has demand_v1, dormant_v1"
@@ -117,7 +138,7 @@ def test_historical_refuses_by_name(store: FeatureStoreResource) -> None:
         store.historical(rows.with_columns(pl.col("issued_at").dt.replace_time_zone(None)), "demand_v1")
 
 
-def test_view_hashes_name_definition_and_code(store: FeatureStoreResource) -> None:
+def test_view_hashes_name_definition_and_code(store: Store) -> None:
     hashes = store.view_hashes("demand_v1")
     assert list(hashes) == ["demand_history", "price_history", "season", "offer"]
     assert hashes == store.view_hashes("demand_v1")
@@ -145,14 +166,7 @@ def test_source_digest_covers_what_the_function_imports(tmp_path: Path, monkeypa
         source_digest("platform_assets.science.views:nothing")
 
 
-def fresh(tmp_path: Path, view: str, days: int) -> FeatureStoreResource:
-    table_of(view, days).write_delta(tmp_path / "tables" / "features" / view)
-    resource = FeatureStoreResource(state=str(tmp_path / "feast"), tables=str(tmp_path / "tables"))
-    resource.apply()
-    return resource
-
-
-def test_online_equals_offline_as_of_now(store: FeatureStoreResource) -> None:
+def test_online_equals_offline_as_of_now(store: Store) -> None:
     now = START + 30 * DAY
     for view in columns.VIEWS:
         assert store.load_online(view, START - DAY, now) > 0
@@ -163,33 +177,27 @@ def test_online_equals_offline_as_of_now(store: FeatureStoreResource) -> None:
     assert_frame_equal(served, known)
 
 
-def test_any_order_of_overlapping_loads_serves_the_latest_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["feast", "fake"])
+def test_any_order_of_overlapping_loads_serves_the_latest_row(tmp_path: Path, kind: str) -> None:
     """Feast's own SQLite store served the value of the window that was loaded last."""
-    windows = [(0, 3), (2, 6), (4, 9), (0, 9)]
-    rows = pl.DataFrame({"series_id": list(SERIES)})
+    rows = pl.DataFrame({"series_id": list(SERIES), "target_day": [0] * len(SERIES)})
     answers = []
-    store = fresh(tmp_path, "price_history", 10)
-    found = store._store().get_feature_view("price_history")
-    online = store._store()._get_provider().online_store
-    for order in permutations(windows):
-        connection = online._get_conn(store._store().config)
-        with connection:
-            connection.execute('DELETE FROM "perennial_price_history"')
+    for n, order in enumerate(permutations([(0, 3), (2, 6), (4, 9)])):
+        store = store_of(kind, tmp_path / str(n), ["price_history"])
+        if isinstance(store, InMemoryFeatureStore):
+            store.services = {"demand_v1": ["price_history"]}
         for first, last in order:
-            store.load_online(found.name, START + DAY * first, START + DAY * last)
-        served = store._store().get_online_features(
-            [f"price_history:{name}" for name in columns.VIEWS["price_history"]], rows.to_dict(as_series=False)
-        )
-        answers.append(served.to_dict())
+            store.load_online("price_history", START + DAY * first, START + DAY * last)
+        answers.append(store.online(rows, "demand_v1").select("series_id", *columns.VIEWS["price_history"]))
     table = table_of("price_history", 10).sort("event_at", "known_at").group_by("series_id").last()
-    expected = rows.join(table, on="series_id", how="left", maintain_order="left")
-    assert all(answer == answers[0] for answer in answers)
-    assert answers[0]["last_price"] == expected["last_price"].to_list()
-    assert answers[0]["is_promoted_now"] == expected["is_promoted_now"].to_list()
+    expected = rows.select("series_id").join(table, on="series_id", how="left", maintain_order="left")
+    for answer in answers:
+        assert_frame_equal(answer, expected.select(answer.columns))
 
 
-def test_old_targets_are_not_loaded(tmp_path: Path) -> None:
-    store = fresh(tmp_path, "offer", 10)
+@pytest.mark.parametrize("kind", ["feast", "fake"])
+def test_only_the_targets_asked_for_are_loaded(tmp_path: Path, kind: str) -> None:
+    store = store_of(kind, tmp_path, ["offer"])
     latest = int(table_of("offer", 10)["target_day"].max())  # type: ignore[arg-type]
     assert store.load_online("offer", START, START + 30 * DAY, targets=(latest, latest + 9)) == len(SERIES)
 
