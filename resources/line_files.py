@@ -204,6 +204,14 @@ def _header(file: LineFile, delimiter: str) -> list[str]:
     return names
 
 
+def sniff_delimiter(file: LineFile) -> str:
+    """The separator that a CSV's header seems to have; a comma where it has none, and of Parquet."""
+    if file.is_parquet:
+        return ","
+    header = _text(file).decode("utf-8").splitlines()[0]
+    return max(",;\t|", key=header.count)
+
+
 def _read_csv(file: LineFile, names: list[str], delimiter: str) -> "pl.DataFrame":
     import polars as pl
     import pyarrow as pa

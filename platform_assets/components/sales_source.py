@@ -32,7 +32,7 @@ def _roles(known: tuple[str, ...]) -> Any:
     return check
 
 
-def _extra(context: dg.ResolutionContext, value: dict[str, str] | None) -> dict[str, str]:
+def _extra(context: dg.ResolutionContext | None, value: dict[str, str] | None) -> dict[str, str]:
     if unknown := sorted({kind for kind in (value or {}).values() if kind not in KINDS}):
         raise ValueError(f"unknown kinds {unknown}; known: {', '.join(KINDS)}")
     return dict(value or {})
@@ -43,7 +43,7 @@ def _rules(context: dg.ResolutionContext, value: dict[str, Any] | None) -> dict[
     return dict(value or {})
 
 
-def _timezone(context: dg.ResolutionContext, value: str) -> str:
+def _timezone(context: dg.ResolutionContext | None, value: str) -> str:
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
@@ -83,9 +83,9 @@ def rules_of(stated: dict[str, Any]) -> Rules:
 
     if unknown := sorted(set(stated) - set(RULES)):
         raise ValueError(f"unknown rules {unknown}; known: {', '.join(RULES)}")
-    for rule in ("duplicates", "zero_prices"):
-        if stated.get(rule, "keep") not in {"set_aside", "keep"}:
-            raise ValueError(f"{rule}: {stated[rule]!r}; known: set_aside, keep")
+    for rule, known in {"duplicates": ("ask", "set_aside", "keep"), "zero_prices": ("set_aside", "keep")}.items():
+        if stated.get(rule, "keep") not in known:
+            raise ValueError(f"{rule}: {stated[rule]!r}; known: {', '.join(known)}")
     values = dict(stated)
     for column, pattern in dict(values.get("goods", {})).items():
         try:
@@ -179,6 +179,8 @@ class SalesSource(dg.Component, dg.Model, dg.Resolvable):
         }
         try:
             rules = rules_of(self.rules)
+            _timezone(None, self.timezone)
+            _extra(None, self.extra)
         except ValueError as error:
             raise ConfigurationError(f"source {name}: {error}") from error
         return Source(

@@ -34,14 +34,18 @@ def recognise(data: Path, known: Mapping[str, Path]) -> str:
 
     Raises: SchemaError where no source has them, with what each would miss, or where several have.
     """
-    from resources.line_files import column_names, read_file
+    from resources.line_files import column_names, read_file, sniff_delimiter
     from resources.source_folder import rulebook
 
     file, fits, distances = read_file(data), [], []
     for name, folder in known.items():
-        source = source_facts(folder)
-        found = column_names(file, source.delimiter)
-        declared = {column.name: column.is_required for column in rulebook(source).columns}
+        try:
+            source = source_facts(folder)
+            declared = {column.name: column.is_required for column in rulebook(source).columns}
+            found = column_names(file, source.delimiter)
+        except (ConfigurationError, SchemaError) as error:  # of this source, or in its delimiter
+            distances.append(f"{name}: {error.message}")
+            continue
         missing = [column for column, is_required in declared.items() if is_required and column not in found]
         unknown = [column for column in found if column not in declared]
         if not missing and not unknown:
@@ -54,8 +58,8 @@ def recognise(data: Path, known: Mapping[str, Path]) -> str:
             f"{data}: columns fit several sources: {', '.join(fits)}", hint="name one with SOURCE= (--source)"
         )
     raise SchemaError(
-        f"{data}: columns {column_names(file)} fit no source; {'; '.join(distances)}",
-        hint="add a folder to platform_assets/defs/data (README, A source of your own), or name a source with SOURCE= (--source)",
+        f"{data}: columns {column_names(file, sniff_delimiter(file))} fit no source; {'; '.join(distances)}",
+        hint="add a folder to platform_assets/defs/data (README), or name a source with SOURCE= (--source)",
     )
 
 

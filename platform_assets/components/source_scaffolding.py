@@ -1,11 +1,16 @@
 """What `dg scaffold defs platform_assets.components.SalesSource data/<name>` writes."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from dagster.components.scaffold.scaffold import Scaffolder
 from pydantic import BaseModel, Field
+
+if TYPE_CHECKING:
+    import polars as pl
 
 # Names under which files carry a role, lower case; the first that a file has is taken.
 GUESSES: Mapping[str, tuple[str, ...]] = {
@@ -17,6 +22,16 @@ GUESSES: Mapping[str, tuple[str, ...]] = {
     "stock": ("stock", "on_hand", "inventory", "stock_on_hand"),
     "ticket": ("ticket", "invoice", "receipt", "order", "order_id", "basket", "basket_id", "receipt_id", "ticket_id"),
 }
+FITTING: Mapping[str, set[str]] = {
+    "units": {"integer", "number"},
+    "price": {"integer", "number"},
+    "stock": {"integer", "number"},
+    "sold_on": {"date"},
+    "sold_at": {"instant", "local_time"},
+    "is_promoted": {"boolean", "integer"},
+    "ticket": {"text", "integer"},
+}
+FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d")
 SERIES = (
     "store",
     "shop",
@@ -41,17 +56,19 @@ attributes:
 
   timezone: {timezone}  # of the local day: day D is known at the local midnight that ends it
   frequency: {frequency}  # day or week
-  {dated}dated: start  # weekly sums: a date is its week's first day (start) or last day (end); `day`: lines have days, add weeks up
+  {dated}dated: {date_is}  # weekly sums: a date is its week's first day (start) or last day (end); `day`: lines have days, add weeks up
   {naive}naive_times: local  # times without a zone are times of `timezone`; without this line such a file is refused
-  # date_format: "%d/%m/%Y"  # of dates in text; YYYY-MM-DD needs none
-  # delimiter: ";"  # of CSV
+  {date_format}  # of dates in text; YYYY-MM-DD in a CSV needs none
+  {delimiter}  # of CSV
 
   series: [{series}]  # columns that make a series; every series is forecast by itself
   columns:  # role: column of the file. `units` and one of sold_on (a date), sold_at (a time) must be there
 {columns}
   extra: {extra}  # the file's other columns and their kind: text, integer, number, boolean, date, instant, local_time
   rules:  # what is no plain sale is set aside with its reason; these are the defaults
-    duplicates: set_aside  # lines equal in every column to one before them; keep: they are sales of their own
+    # Of lines equal in every column all but the first are set_aside, or kept as sales of their own. As it stands (ask) they are
+    # set aside, and a file in which they are many is refused.
+    duplicates: ask
     is_one_line_per_period: {sums}  # true for sums: two lines of one series and period contradict each other
     zero_prices: set_aside  # or keep
     normalise: []  # columns whose values are trimmed and upper-cased before they name a series
@@ -85,7 +102,7 @@ class SalesSourceScaffolder(Scaffolder[SourceParameters]):
         return SourceParameters
 
     def scaffold(self, request: dg.ScaffoldRequest[SourceParameters]) -> None:
-        found = guess(Path(request.params.sample)) if request.params.sample else Guess({}, [], {})
+        found = guess(Path(request.params.sample)) if request.params.sample else Guess()
         request.target_path.mkdir(parents=True, exist_ok=True)
         text = fill(request.target_path.name, request.params.timezone, found)
         (request.target_path / "defs.yaml").write_text(text)
@@ -94,14 +111,13 @@ class SalesSourceScaffolder(Scaffolder[SourceParameters]):
 class Guess(BaseModel):
     """What a sample file's columns seem to be."""
 
-    columns: dict[str, str]
-    series: list[str]
-    extra: dict[str, str]
+    columns: dict[str, str] = {}
+    series: list[str] = []
+    extra: dict[str, str] = {}
     is_weekly: bool = False
     has_naive_times: bool = False
-
-    def __init__(self, columns: dict[str, str], series: list[str], extra: dict[str, str], **more: bool) -> None:
-        super().__init__(columns=columns, series=series, extra=extra, **more)
+    date_format: str | None = None
+    delimiter: str = ","
 
 
 def guess(sample: Path) -> Guess:
@@ -109,70 +125,85 @@ def guess(sample: Path) -> Guess:
 
     Raises: SchemaError where the file cannot be opened.
     """
-    import polars as pl
+    from resources.line_files import raw_lines, read_file, sniff_delimiter
 
-    from resources.line_files import raw_lines, read_file
-
-    raw = raw_lines(read_file(sample))
-    kinds = {name: _kind(raw[name]) for name in raw.columns}
+    file = read_file(sample)
+    delimiter = sniff_delimiter(file)
+    raw = raw_lines(file, delimiter)
+    formats = {
+        name: found for name in raw.columns if (found := _date_format(raw[name], is_text=file.is_text)) is not None
+    }
+    kinds = {name: "date" if name in formats else _kind(raw[name]) for name in raw.columns}
     low = {name.casefold(): name for name in raw.columns}
     roles: dict[str, str] = {}
     for role, spellings in GUESSES.items():
-        fitting = [low[spelling] for spelling in spellings if spelling in low and low[spelling] not in roles.values()]
-        fitting = [name for name in fitting if _fits(role, kinds[name])]
-        if fitting:
-            roles[role] = fitting[0]
-    times = [name for name, kind in kinds.items() if kind in {"instant", "local_time"} and name not in roles.values()]
-    dates = [name for name, kind in kinds.items() if kind == "date" and name not in roles.values()]
-    if "sold_on" not in roles and "sold_at" not in roles:
-        roles |= {"sold_on": dates[0]} if dates else {"sold_at": times[0]} if times else {}
+        names = (low[spelling] for spelling in spellings if spelling in low)
+        found = next((name for name in names if name not in roles.values() and kinds[name] in FITTING[role]), None)
+        roles |= {} if found is None else {role: found}
+    if not {"sold_on", "sold_at"} & set(roles):
+        times = [
+            (role, name) for role in ("sold_on", "sold_at") for name in raw.columns if kinds[name] in FITTING[role]
+        ]
+        roles |= dict(times[:1])
     if {"sold_on", "sold_at"} <= set(roles):
         del roles["sold_at"]
     free = [name for name in raw.columns if name not in roles.values()]
     series = [
-        name for name in free if any(word in name.casefold() for word in SERIES) and kinds[name] in {"text", "integer"}
+        name for name in free if kinds[name] in {"text", "integer"} and any(word in name.casefold() for word in SERIES)
     ]
     series = series or [name for name in free if kinds[name] == "text"][:2]
-    is_weekly = False
-    if "sold_on" in roles:
-        days = (
-            raw[roles["sold_on"]]
-            .cast(pl.String)
-            .str.slice(0, 10)
-            .str.to_date("%Y-%m-%d", strict=False)
-            .drop_nulls()
-            .unique()
-            .sort()
-        )
-        is_weekly = len(days) > 2 and days.dt.weekday().n_unique() == 1
-    extra = {name: kinds[name] for name in free if name not in series}
-    naive = "sold_at" in roles and kinds[roles["sold_at"]] == "local_time"
-    return Guess(roles, series, extra, is_weekly=is_weekly, has_naive_times=naive)
+    day = roles.get("sold_on")
+    return Guess(
+        columns=roles,
+        series=series,
+        extra={name: kinds[name] for name in free if name not in series},
+        is_weekly=day is not None and _is_weekly(raw[day], formats.get(day)),
+        has_naive_times=kinds.get(roles.get("sold_at", "")) == "local_time",
+        date_format=formats.get(day or ""),
+        delimiter=delimiter,
+    )
 
 
-def _fits(role: str, kind: str) -> bool:
-    wanted = {
-        "units": {"integer", "number"},
-        "price": {"integer", "number"},
-        "stock": {"integer", "number"},
-        "sold_on": {"date"},
-        "sold_at": {"instant", "local_time"},
-        "is_promoted": {"boolean", "integer"},
-        "ticket": {"text", "integer"},
-    }
-    return kind in wanted[role]
+def _filled(cells: "pl.Series") -> "pl.Series":
+    import polars as pl
+
+    cells = cells.drop_nulls()
+    return cells.filter(cells.str.strip_chars() != "") if cells.dtype == pl.String else cells
 
 
-def _kind(cells: "object") -> str:
+def _date_format(cells: "pl.Series", *, is_text: bool) -> str | None:
+    """The one format that reads every cell, where the column needs one; None where it needs none, or two read it."""
+    import polars as pl
+
+    if cells.dtype != pl.String:
+        return None
+    filled = _filled(cells)
+    if is_text and not filled.str.to_date("%Y-%m-%d", strict=False).null_count():
+        return None
+    reading = [text for text in FORMATS if len(filled) and not filled.str.to_date(text, strict=False).null_count()]
+    return reading[0] if len(reading) == 1 else None
+
+
+def _is_weekly(cells: "pl.Series", date_format: str | None) -> bool:
+    import polars as pl
+
+    days = (
+        cells.cast(pl.String)
+        .str.slice(0, 10)
+        .str.to_date(date_format or "%Y-%m-%d", strict=False)
+        .drop_nulls()
+        .unique()
+    )
+    return len(days) > 2 and days.dt.weekday().n_unique() == 1
+
+
+def _kind(cells: "pl.Series") -> str:
     import polars as pl
 
     from platform_assets.science.contract import DTYPES, parse, widen
     from platform_assets.science.source import Kind
 
-    assert isinstance(cells, pl.Series)
-    filled = cells.drop_nulls()
-    if filled.dtype == pl.String:
-        filled = filled.filter(filled.str.strip_chars() != "")
+    filled = _filled(cells)
     order: tuple[Kind, ...] = ("integer", "number", "boolean", "date", "instant", "local_time")
     for kind in order:
         read = parse(filled, kind, None) if filled.dtype == pl.String else widen(filled, kind)
@@ -185,16 +216,29 @@ def fill(name: str, timezone: str, found: Guess) -> str:
     """The text of defs.yaml."""
     columns = found.columns or {"units": "units", "sold_on": "date"}
     sample = {"price": "price", "is_promoted": "promotion", "stock": "stock", "ticket": "receipt"}
-    lines = [f"    {role}: {column}" for role, column in columns.items()]
+    lines = [f"    {role}: {_said(column)}" for role, column in columns.items()]
     lines += [f"    # {role}: {column}" for role, column in sample.items() if role not in columns]
     return TEMPLATE.format(
-        title=name.replace("_", " ").capitalize(),
+        title=_said(name.replace("_", " ").capitalize()),
         timezone=timezone,
         frequency="week" if found.is_weekly else "day",
         dated="" if found.is_weekly else "# ",
+        date_is="end" if "end" in columns.get("sold_on", "").casefold() else "start",
         naive="" if found.has_naive_times else "# ",
-        series=", ".join(found.series or ["product"]),
+        date_format=f'date_format: "{found.date_format}"' if found.date_format else '# date_format: "%d/%m/%Y"',
+        delimiter=f"delimiter: {_said(found.delimiter)}" if found.delimiter != "," else '# delimiter: ";"',
+        series=", ".join(map(_said, found.series or ["product"])),
         columns="\n".join(lines),
-        extra="{" + ", ".join(f"{column}: {kind}" for column, kind in found.extra.items()) + "}",
+        extra="{" + ", ".join(f"{_said(column)}: {kind}" for column, kind in found.extra.items()) + "}",
         sums=str(found.is_weekly).lower(),
+    )
+
+
+def _said(text: str) -> str:
+    """A YAML scalar."""
+    is_plain = text.replace("_", "").replace(" ", "").isalnum() and not text[0].isdigit() and text.strip() == text
+    return (
+        text
+        if is_plain and text.lower() not in {"yes", "no", "on", "off", "true", "false", "null", "y", "n"}
+        else json.dumps(text)
     )

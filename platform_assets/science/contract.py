@@ -225,8 +225,11 @@ def widen(cells: pl.Series, kind: Kind) -> pl.Series | None:
         )["e"]
     elif kind == "number" and is_number:
         return cells.cast(pl.Float64)
-    elif (kind == "boolean" and dtype == pl.Boolean) or (kind == "date" and dtype == pl.Date):
+    elif dtype == DTYPES[kind]:
         return cells
+    elif kind == "boolean" and dtype.is_integer():
+        flag = pl.col("c")
+        return pl.DataFrame({"c": cells}).select(c=pl.when(flag == 1).then(True).when(flag == 0).then(False))["c"]
     elif isinstance(dtype, pl.Datetime) and kind == "date" and dtype.time_zone is None:
         day = cells.dt.date()
         return pl.DataFrame({"d": day, "c": cells}).select(pl.when(pl.col("d").cast(dtype) == pl.col("c")).then("d"))[

@@ -55,6 +55,7 @@ def examine(
         volume.check_manifest(manifest, file=file, rows=raw.height, digest=digest)
     typed = contract.typed(raw, book.columns, file, is_text=is_text, date_format=source.date_format)
     volume.check_plausible(typed, source, file)
+    volume.check_duplicates(typed, source, file)
     lines = landing.place(
         typed.with_columns(
             finding=contract.findings(typed, book.schema, book.columns),

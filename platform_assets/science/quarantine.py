@@ -89,7 +89,7 @@ def classify(
     own = [
         name for name in lines.columns if name not in {"file_name", "file_row", "file_digest", "finding", "known_at"}
     ]
-    if rules.duplicates == "set_aside":
+    if rules.duplicates != "keep":
         reasons["duplicate"] = pl.col("is_repeated")
     numbered = lines.with_columns(
         pl.int_range(pl.len(), dtype=pl.Int64).alias("line"),

@@ -21,6 +21,8 @@ Kind = Literal["text", "key", "integer", "number", "boolean", "date", "instant",
 class Rules:
     """How lines that are no plain sales are handled; each rule that sets lines aside is a reason in the quarantine table.
 
+    `duplicates`: of lines equal in every column all but the first are set aside, or kept as sales of their own; `ask` sets them
+    aside and refuses a file in which they are many, since only the source knows what they are.
     `goods`: column to a regular expression that its (normalised) values match where the line sells goods.
     `normalise`: columns whose values are trimmed and upper-cased before they name a series.
     `extreme_times`, `extreme_at_least`: a line is extreme where its units exceed both `extreme_at_least` and `extreme_times`
@@ -29,7 +31,7 @@ class Rules:
     `largest_share`: of lines set aside as broken, beyond which the file is stopped.
     """
 
-    duplicates: Literal["set_aside", "keep"] = "set_aside"
+    duplicates: Literal["ask", "set_aside", "keep"] = "ask"
     is_one_line_per_period: bool = False
     goods: Mapping[str, str] = field(default_factory=dict)
     normalise: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from platform_assets.errors import ContractError
+from platform_assets.science.quarantine import repeated
 from platform_assets.science.source import Source
 
 TAIL_PERIODS = 28  # open periods that the last one is compared with
@@ -15,6 +16,8 @@ TAIL_SHARE = 0.75  # of the smallest of them; an even source, such as daily sums
 TAIL_SPREADS = 5.0  # standard deviations of the logarithm below the median; 3 alarms in 590 days of a gift wholesaler
 UNIT_RATIO = 15.0  # cents for units are 100, grams for kilos 1,000; a sale halves a price
 UNIT_SERIES = 5  # series that must agree
+UNIT_PERIODS = 7  # of a series before it, without which it says nothing: a shop's first days are small
+MANY_DUPLICATES = 0.02  # of a file's lines; tills repeat a line now and then, sales of one unit each are alike all day
 
 
 def smallest_tail(counts: Sequence[int]) -> int | None:
@@ -86,6 +89,22 @@ def check_plausible(lines: pl.DataFrame, source: Source, file: str) -> None:
             )
 
 
+def check_duplicates(typed: pl.DataFrame, source: Source, file: str) -> None:
+    """Refuse a file with many equal lines where the source has not said what they are.
+
+    Raises: ContractError naming the first row that repeats one before it.
+    """
+    if source.rules.duplicates != "ask":
+        return
+    again = repeated(typed)
+    if again.sum() > MANY_DUPLICATES * typed.height:
+        row = int(again.arg_max() or 0)
+        raise ContractError(
+            f"{file}: {again.sum()} of {typed.height} lines equal one before them in every column (row {row + 1}: {typed.row(row)})",
+            hint="say in defs.yaml `rules: {duplicates: keep}` where they are sales of their own, `set_aside` where they came twice",
+        )
+
+
 def check_units(lines: pl.DataFrame, source: Source, file: str) -> None:
     """Refuse a file in which prices, or units of a line, jump by more than 15 times for the series of a whole period.
 
@@ -122,10 +141,11 @@ def _jumps(lines: pl.DataFrame, series: list[str], measured: list[str]) -> dict[
     found = {}
     for name in measured:
         n, log = pl.col(f"{name}__n"), pl.col(f"{name}__log")
+        periods = (n > 0).cum_sum().over(series) - (n > 0)
         before_n, before = n.cum_sum().over(series) - n, log.cum_sum().over(series) - log
         jump = (
             sums.lazy()
-            .with_columns(shift=log / n - before / before_n, is_known=(n > 0) & (before_n > 0))
+            .with_columns(shift=log / n - before / before_n, is_known=(n > 0) & (periods >= UNIT_PERIODS))
             .filter("is_known")
             .group_by("period_on")
             .agg(pl.col("shift").median(), series=pl.len())

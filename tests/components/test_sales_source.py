@@ -243,6 +243,19 @@ def test_a_file_belongs_to_one_source_or_none(tmp_path: Path) -> None:
     assert "simulator lacks ['sold_on'" in str(caught.value)
 
 
+def test_a_source_with_a_mistake_does_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / "bakery").mkdir()
+    (tmp_path / "bakery" / "defs.yaml").write_text(WEEKLY.replace("New_York", "New_Yrok"))
+    known = {"bakery": tmp_path / "bakery", "online_retail": SOURCES / "online_retail"}
+    retailer(days=20).write_parquet(path := tmp_path / "a.parquet")
+    assert recognise(path, known) == "online_retail"
+    (tmp_path / "b.csv").write_text("week;article;pieces\n01.01.2024;1;1\n")
+    with pytest.raises(SchemaError, match="unknown timezone 'America/New_Yrok'"):
+        recognise(tmp_path / "b.csv", known)
+    (tmp_path / "bakery" / "defs.yaml").write_text(WEEKLY)
+    assert recognise(tmp_path / "b.csv", known) == "bakery"
+
+
 def test_sales_name_the_columns_they_come_from(retail: Sandbox) -> None:
     (spec,) = (spec for spec in retail.definitions.resolve_all_asset_specs() if spec.key == dg.AssetKey("sales"))
     lineage = spec.metadata["dagster/column_lineage"].deps_by_column

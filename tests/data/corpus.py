@@ -211,12 +211,13 @@ def _types() -> Iterator[Case]:
     yield _case("lists.parquet", SIMULATOR, as_parquet(lists), "column `units` holds", "list")
     raw = online.with_columns(pl.col("country").cast(pl.Binary))
     yield _case("bytes.parquet", ONLINE, as_parquet(raw), "column `country` holds", "binary")
-    flags = world.with_columns(pl.col("is_promoted").cast(pl.Int64))
+    flags = world.with_columns(pl.col("is_promoted").cast(pl.Int64) + 1)
     yield _case(
         "flags-as-numbers.parquet",
         SIMULATOR,
         as_parquet(flags),
-        "column `is_promoted` holds Int64, expected true or false",
+        "column `is_promoted` cannot be read as true or false",
+        "row",
     )
 
 
@@ -482,6 +483,9 @@ def _good() -> Iterator[Case]:
     yield fine("spaces-in-codes.csv", ONLINE, as_csv(spaced))
     midnight = world.with_columns(pl.col("sold_on").cast(pl.Datetime("us")))
     yield fine("days-at-midnight.parquet", SIMULATOR, as_parquet(midnight))
+    yield fine(
+        "flags-as-numbers-too.parquet", SIMULATOR, as_parquet(world.with_columns(pl.col("is_promoted").cast(pl.Int64)))
+    )
     yield fine("days-at-midnight.csv", SIMULATOR, as_csv(midnight))
 
 
