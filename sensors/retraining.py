@@ -116,7 +116,7 @@ def gather(
 
 def record(ledger: Ledger, model: str, decision: RetrainingDecision, evidence: RetrainingEvidence) -> None:
     """Keep a decision, unless the last one kept was of the same situation."""
-    kept = ledger.decisions(model, kind=KIND)
+    kept = ledger.decisions(model, kind=KIND, newest=1)
     state = list(decision.state)
     if kept and kept[-1].evidence.get("state") == state:
         return
@@ -195,17 +195,19 @@ def _signals(instance: dg.DagsterInstance, model: str) -> Iterator[Signal]:
             yield Signal(trigger, str(latest["champion"]), since, latest["statistic"], latest["threshold"])
 
 
-def _evaluations(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> Iterator[AssetCheckExecutionRecord]:
-    """Evaluations of a check, newest first; those that were planned and never made are left out."""
-    cursor = None
+def _evaluations(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, *, first: int | None = None
+) -> Iterator[AssetCheckExecutionRecord]:
+    """Evaluations of a check, newest first, the `first` so many read at once; planned ones are left out."""
+    cursor, wanted = None, first or PAGE
     while True:
         page: Sequence[AssetCheckExecutionRecord] = instance.event_log_storage.get_asset_check_execution_history(
-            key, limit=PAGE, cursor=cursor, status=set(COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES)
+            key, limit=wanted, cursor=cursor, status=set(COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES)
         )
         yield from page
-        if len(page) < PAGE:
+        if len(page) < wanted:
             return
-        cursor = page[-1].id
+        cursor, wanted = page[-1].id, PAGE
 
 
 def _facts(found: AssetCheckExecutionRecord) -> dict[str, Any]:
@@ -227,7 +229,7 @@ def _failed_data_checks(context: dg.SensorEvaluationContext, model: str) -> Iter
     upstream = graph.get_ancestor_asset_keys(dg.AssetKey(names.model_key(model, "training_set")))
     blocking = [node.key for node in graph.asset_check_nodes if node.blocking and node.key.asset_key in upstream]
     for key in blocking:
-        newest = next(_evaluations(context.instance, key), None)
+        newest = next(_evaluations(context.instance, key, first=1), None)
         evaluation = None if newest is None else newest.evaluation
         if evaluation and not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
             yield f"{key.asset_key.to_user_string()}:{key.name}"

@@ -1,5 +1,6 @@
 """The simulated retailer against the law that it is said to follow."""
 
+import time
 from datetime import date, timedelta
 from functools import cache
 
@@ -111,6 +112,13 @@ def test_any_size_works(stores: int, skus: int, days: int, seed: int, offset: in
     assert found.lines.height <= stores * skus * days
     assert found.lines.height == found.truth.height
     assert (found.truth["lam"] > 0).all()
+
+
+def test_the_default_world_takes_less_than_two_cpu_seconds() -> None:
+    simulate(SimulatorConfig(stores=1, skus=2, days=2))
+    began = time.process_time()
+    simulate(DEFAULT)
+    assert time.process_time() - began < 2
 
 
 def test_arrivals_are_a_days_lines_and_the_plans_announced_on_it() -> None:
