@@ -1,4 +1,4 @@
-"""How a version describes itself to MLflow: signature, flavor and datasets; none of it can be executed."""
+"""How a version describes itself to MLflow: signature, flavor, datasets and tags; none of it can be executed."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 from platform_assets.errors import RegistryError
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from platform_assets.science.manifest import Manifest
 
 FLAVOR: Final = "perennial"
@@ -55,3 +57,35 @@ def dataset(name: str, version: int) -> Any:
     from mlflow.data.meta_dataset import MetaDataset
 
     return MetaDataset(CodeDatasetSource({"table": name, "version": str(version)}), name=name, digest=f"v{version}")
+
+
+def environment_tags(manifest: "Manifest") -> dict[str, str]:
+    """Code and environment as tags of the run, so that MLflow's search finds them; the manifest has them too."""
+    return {
+        "perennial/code": manifest.code.package_sha256,
+        "perennial/commit": manifest.code.commit or "unknown",
+        "perennial/lock": manifest.code.lock_sha256,
+        "perennial/image": manifest.image,
+        "perennial/platform": manifest.platform,
+    }
+
+
+def quieten() -> None:
+    """MLflow and alembic tell of every table that they create; errors still show."""
+    import logging
+
+    for name in ("mlflow.store.db.utils", "alembic.runtime.migration"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def ensure_model(client: "MlflowClient", model: str) -> None:
+    """The registered model exists afterwards, whoever makes it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(model)
+    except MlflowException:
+        try:
+            client.create_registered_model(model)
+        except MlflowException:
+            client.get_registered_model(model)  # another process was first

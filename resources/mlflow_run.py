@@ -14,9 +14,8 @@ here and nowhere else:
   which host it belongs to, and the next training of the model closes what is dead.
 """
 
-import os
-import warnings
 import socket
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 
 TAG_PROCESS: Final = "perennial/process"
 TAG_DAGSTER_RUN: Final = "dagster_run_id"  # set by dagster-mlflow itself
-
-# What MLflow's fluent interface writes into the environment of the process.
-_WRITTEN: Final = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,6 @@ def opened(
         )
     dagster_run = context.run if context is not None else _run_outside_dagster(dagster_run_id)
     close_dead_runs(client, experiment_id, context.instance if context is not None else None)
-    before = {name: os.environ.get(name) for name in _WRITTEN}
     tracking_before = mlflow.get_tracking_uri()
     experiment = client.get_experiment(experiment_id).name
     run = client.create_run(
@@ -115,12 +110,15 @@ def opened(
         "extra_tags": {**tags, "mlflow.runName": run_name},  # it opens the run under the job's name, one for all models
     }
     try:
-        with _without_its_deprecations(), dg.build_resources(
-            {"mlflow": mlflow_tracking.configured(config)},
-            instance=context.instance if context is not None else None,
-            dagster_run=dagster_run,
-            log_manager=context.log if context is not None else _no_log(),
-        ) as built:
+        with (
+            _without_its_deprecations(),
+            dg.build_resources(
+                {"mlflow": mlflow_tracking.configured(config)},
+                instance=context.instance if context is not None else None,
+                dagster_run=dagster_run,
+                log_manager=context.log if context is not None else _no_log(),
+            ) as built,
+        ):
             try:
                 yield built.mlflow
             except Exception:
@@ -132,11 +130,6 @@ def opened(
             built.mlflow.end_run("FINISHED")
     finally:
         mlflow.set_tracking_uri(tracking_before)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

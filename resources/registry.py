@@ -24,7 +24,7 @@ from pydantic import Field
 
 from platform_assets.errors import CorruptModelError, RegistryError
 from resources.mlflow_artifacts import as_bytes, as_uri, read, written
-from resources.mlflow_model import FOLDER, mlmodel
+from resources.mlflow_model import FOLDER, ensure_model, environment_tags, mlmodel, quieten
 from resources.mlflow_run import Run, opened
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from platform_assets.science.manifest import Kind, Manifest
 
 CHAMPION: Final = "champion"
+# What MLflow's fluent interface writes into the environment of the process, and leaves there.
+_WRITTEN: Final = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 TAG_MANIFEST: Final = "perennial/manifest_sha256"
 
 
@@ -152,12 +154,12 @@ class Registry(dg.ConfigurableResource):
             **{f"shipped/{name}": one for name, one in shipped.items()},
             **{f"evaluation/{name}": one for name, one in evaluation.items()},
         }
-        run.log(datasets=manifest.tables, tags=_environment_tags(manifest))
+        run.log(datasets=manifest.tables, tags=environment_tags(manifest))
         with self._working() as client:
             files["MLmodel"] = mlmodel(run.run_id, manifest, file_hashes(files))
             with written(files) as folder:
                 client.log_artifacts(run.run_id, str(folder), FOLDER)
-            _ensure_model(client, run.model)
+            ensure_model(client, run.model)
             created = client.create_model_version(
                 run.model,
                 source=f"{run.artifact_uri}/{FOLDER}",
@@ -271,14 +273,14 @@ class Registry(dg.ConfigurableResource):
 
     @contextmanager
     def _working(self) -> Iterator["MlflowClient"]:
-        """A client, with the artifact stores' variables set and MLflow's own telemetry off."""
+        """A client, with the artifact stores' variables set and MLflow's telemetry off; the environment as it was after."""
         wanted = {"MLFLOW_DISABLE_TELEMETRY": "true", **self.environment}
-        before = {name: os.environ.get(name) for name in wanted}
+        before = {name: os.environ.get(name) for name in (*wanted, *_WRITTEN)}
         os.environ.update(wanted)
         try:
             from mlflow import MlflowClient  # 1.3 s
 
-            _quieten()
+            quieten()
             yield MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
         finally:
             for name, value in before.items():
@@ -286,37 +288,6 @@ class Registry(dg.ConfigurableResource):
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-
-
-def _environment_tags(manifest: "Manifest") -> dict[str, str]:
-    """Code and environment as tags of the run, so that MLflow's search finds them; the manifest has them too."""
-    return {
-        "perennial/code": manifest.code.package_sha256,
-        "perennial/commit": manifest.code.commit or "unknown",
-        "perennial/lock": manifest.code.lock_sha256,
-        "perennial/image": manifest.image,
-        "perennial/platform": manifest.platform,
-    }
-
-
-def _quieten() -> None:
-    """MLflow and alembic tell of every table that they create; errors still show."""
-    import logging
-
-    for name in ("mlflow.store.db.utils", "alembic.runtime.migration"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _ensure_model(client: "MlflowClient", model: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.get_registered_model(model)
-    except MlflowException:
-        try:
-            client.create_registered_model(model)
-        except MlflowException:
-            client.get_registered_model(model)  # another process was first
 
 
 def _version(found: Any) -> ModelVersion:
