@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from platform_assets import names, policies
+from platform_assets.components.service_features import services
 from platform_assets.components.trained_model import ModelSpec
 from resources.compute import PROFILES
 
@@ -49,15 +50,19 @@ def _common(spec: ModelSpec, stage: str, description: str, kinds: set[str]) -> d
     }
 
 
+def _view_keys(spec: ModelSpec) -> list[list[str]]:
+    """Feature views of the model's service, and no others."""
+    return [names.view_key(view) for view in services()[spec.feature_service]]
+
+
 def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
     from platform_assets.components.lineage import training_set_lineage
-    from platform_assets.science.demand import columns
 
     about = (
         f"One row: a series, the instant at which a forecast is issued and the day it is for; {len(spec.features)} features as known at that "
         f"instant (Feast service `{spec.feature_service}`, point in time) and the label `{spec.label}`. Read by the candidate and the evaluation."
     )
-    deps = [names.view_key(view) for view in columns.VIEWS] + [["sales"], ["feature_registry"]]
+    deps = [*_view_keys(spec), ["sales"], ["feature_registry"]]
 
     @dg.asset(
         **_common(spec, "training_set", about, {"feast", "polars", "deltalake"}),
@@ -159,7 +164,7 @@ def _predictions(spec: ModelSpec) -> dg.AssetsDefinition:
         **_common(spec, "predictions", about, {"polars", "deltalake"}),
         deps=[
             dg.AssetKey(names.model_key(spec.name, "champion")),
-            *(dg.AssetKey(names.view_key(view)) for view in ("demand_history", "price_history", "season", "offer")),
+            *(dg.AssetKey(key) for key in _view_keys(spec)),
         ],
         metadata={"dagster/column_lineage": prediction_lineage(spec)},
         required_resource_keys={"tables", "registry", "ledger", "clock", "feature_store", "source", "compute"},

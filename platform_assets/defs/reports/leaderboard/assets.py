@@ -12,6 +12,7 @@ MODELS = model_names()
     group_name=names.GROUP_REPORTS,
     deps=[dg.AssetKey(names.model_key(model, "champion")) for model in MODELS],
     kinds={"polars"},
+    owners=["team:demand"],
     required_resource_keys={"ledger"},
     automation_condition=policies.WHEN_UPSTREAM_MOVES,
 )

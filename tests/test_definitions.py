@@ -1,0 +1,161 @@
+"""The assembled graph: reviewed as a whole, described for people, and the same through the command line's lineage.
+
+Rewrite tests/golden/graph.json after a review: UPDATE_GOLDEN=1 make test
+"""
+
+import json
+import os
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from platform_assets.answers import impact_of
+from platform_assets.definitions import assemble
+from platform_assets.errors import ConfigurationError
+from resources.deployment import Settings
+
+GOLDEN = Path(__file__).parent / "golden" / "graph.json"
+WINDOWS = {"simulator": (date(2024, 1, 1), date(2025, 12, 30)), "online_retail": (date(2009, 12, 1), date(2011, 12, 9))}
+
+
+def settings(source: str) -> Settings:
+    """Of a state directory that does not exist: loading opens nothing."""
+    return Settings.local(Path("/nonexistent/state"), source, None, window=WINDOWS[source])
+
+
+@cache
+def graph(source: str) -> dg.Definitions:
+    return assemble(settings(source))
+
+
+def snapshot(source: str) -> dict[str, Any]:
+    """What a reviewer must see change: assets, their dependencies, checks, partitions and automation; jobs and sensors."""
+    definitions = graph(source)
+    nodes = definitions.resolve_asset_graph()
+    assets = {}
+    for node in sorted(nodes.asset_nodes, key=lambda node: node.key):
+        checks = [nodes.get(key) for key in sorted(nodes.get_check_keys_for_assets({node.key}))]
+        assets[node.key.to_user_string()] = {
+            "group": node.group_name,
+            "reads": sorted(key.to_user_string() for key in node.parent_keys),
+            "checks": [f"{check.key.name}{' (blocking)' if check.blocking else ''}" for check in checks],
+            **({"partitions": "monthly"} if node.partitions_def else {}),
+            **({"automation": node.automation_condition.get_label()} if node.automation_condition else {}),
+            **({"freshness": True} if node.freshness_policy else {}),
+        }
+    return {
+        "assets": assets,
+        "jobs": sorted(job.name for job in definitions.jobs or []),
+        "sensors": {s.name: s.default_status.value for s in definitions.sensors or []},  # pyright: ignore[reportAttributeAccessIssue]
+    }
+
+
+def test_the_graph_is_the_reviewed_one() -> None:
+    found = snapshot("simulator")
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
+    assert found == json.loads(GOLDEN.read_text()), "review the difference, then UPDATE_GOLDEN=1 make test"
+
+
+def test_another_source_changes_its_own_assets_alone() -> None:
+    def but_for_the_source(source: str) -> set[str]:
+        return {json.dumps([key, about]) for key, about in snapshot(source)["assets"].items()}
+
+    ours, other = but_for_the_source("simulator"), but_for_the_source("online_retail")
+    told = json.dumps(sorted(ours ^ other))
+    for text in sorted(ours ^ other):
+        key, about = json.loads(text)
+        mine = key.startswith(("simulator/", "online_retail/")) or key in {"sales", "plans"}
+        assert mine, told
+        assert about["group"] == "data"
+
+
+def test_every_asset_is_described_for_people() -> None:
+    for source in WINDOWS:
+        for spec in graph(source).resolve_all_asset_specs():
+            key = spec.key.to_user_string()
+            assert spec.group_name != "default", key
+            assert spec.kinds, key
+            assert spec.description, key
+            assert len(spec.description) > 40, f"{key}: say what one row is, its key, as of when, who reads it"
+            assert spec.owners, key
+
+
+def test_groups_stand_in_the_order_of_the_flow() -> None:
+    """No asset of data reads a feature, no feature reads a model."""
+    order = {"data": 0, "features": 1, "demand": 2, "demand_deep": 2, "dormant": 2, "reports": 3}
+    assets = snapshot("simulator")["assets"]
+    for key, about in assets.items():
+        for read in about["reads"]:
+            assert order[assets[read]["group"]] <= order[about["group"]], f"{key} reads {read}"
+
+
+def test_every_sensor_runs_by_default() -> None:
+    """Dagster's own automation sensor starts stopped, and nobody would notice that nothing keeps itself current."""
+    assert set(snapshot("simulator")["sensors"].values()) == {"RUNNING"}
+
+
+def test_a_training_starts_for_a_reason_only() -> None:
+    assets = snapshot("simulator")["assets"]
+    for key, about in assets.items():
+        stage = key.rpartition("/")[2]
+        if stage in {"training_set", "candidate", "evaluation", "champion"}:
+            assert "automation" not in about, f"{key}: its retraining policy asks for it"
+
+
+def test_a_model_waits_for_the_views_of_its_service_alone() -> None:
+    assets = snapshot("simulator")["assets"]
+    for stage in ("training_set", "predictions"):
+        assert "features/offer" in assets[f"demand/{stage}"]["reads"]
+        assert "features/offer" not in assets[f"dormant/{stage}"]["reads"]
+
+
+def test_loading_opens_nothing() -> None:
+    graph("simulator")
+    assert not Path("/nonexistent").exists()
+
+
+# --- lineage ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_price_reaches_features_models_and_forecasts() -> None:
+    answer, text = impact_of(settings("simulator"), "sales.price")
+    impact = answer["impact"]
+    assert set(impact["features/price_history"]) == {
+        "last_price",
+        "price_median_28",
+        "price_median_91",
+        "price_ratio_91",
+        "price_ratio_364",
+    }
+    assert "features/demand_history" not in impact
+    for model in ("demand", "demand_deep"):
+        assert {"last_price", "target_price_ratio", "target_price_step"} <= set(impact[f"{model}/training_set"])
+        assert "planned_price" not in impact[f"{model}/training_set"]
+        assert impact[f"{model}/candidate"] == ["model"]
+        assert impact[f"{model}/predictions"] == ["q015", "q250", "q500", "q750", "q950", "q990"]
+    assert "features/price_history: last_price" in text
+
+
+def test_a_column_of_the_file_reaches_forecasts_through_sales() -> None:
+    impact = impact_of(settings("online_retail"), "online_retail/lines.quantity")[0]["impact"]
+    assert "units" in impact["sales"]
+    assert "mean_28" in impact["features/demand_history"]
+    assert impact["dormant/predictions"] == ["probability"]
+
+
+def test_a_model_without_prices_is_not_reached_by_them() -> None:
+    impact = impact_of(settings("simulator"), "plans.planned_price")[0]["impact"]
+    assert "features/offer" in impact
+    assert "dormant/candidate" not in impact
+
+
+@pytest.mark.parametrize("column", ["sales.prise", "price", "nowhere.price"])
+def test_an_unknown_column_is_an_error_that_lists_the_known(column: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"nothing is known to depend on") as error:
+        impact_of(settings("simulator"), column)
+    assert "sales" in str(error.value)
