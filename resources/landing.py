@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from platform_assets.science.landing import Delivery
     from platform_assets.science.simulate import SimulatorConfig
 
-SIMULATOR = "simulator"
+ACCEPTED_FOLDER = "accepted"
 ACCEPTED = re.compile(r"^(?P<at>\d{8}T\d{12}Z)_(?P<digest>[0-9a-f]{16})_(?P<name>.+)$")
 STAMP = "%Y%m%dT%H%M%S%fZ"
 SUFFIXES = (".parquet", ".csv")
@@ -58,7 +58,7 @@ class Landing(dg.ConfigurableResource):
     @property
     def accepted(self) -> Path:
         """Folder of the files that were taken from it, never changed."""
-        return Path(self.folder) / "accepted"
+        return Path(self.folder) / ACCEPTED_FOLDER
 
     def waiting(self) -> list[Path]:
         """Files in the landing folder, oldest first; hidden ones and manifests are not among them."""

@@ -207,7 +207,7 @@ def _cleaning(source: Source, about: "SalesSource", window: SourceWindow) -> dg.
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=policies.RETRY_IO,
-        required_resource_keys={"tables", "clock"},
+        required_resource_keys={"tables"},
     )
     def cleaning(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         from platform_assets.components.source_steps import clean_lines

@@ -7,8 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from platform_assets.errors import ConfigurationError, SchemaError
+from platform_assets.errors import ConfigurationError, DataError, SchemaError
 from platform_assets.science.source import Source
+
+ALIKE = 0.7  # of the columns of a file and a source together stand in both
 
 
 def source_facts(folder: Path) -> Source:
@@ -32,12 +34,14 @@ def source_facts(folder: Path) -> Source:
 def recognise(data: Path, known: Mapping[str, Path]) -> str:
     """Name of the one source whose columns the file has; `known` maps names to folders.
 
+    A file that has nearly a source's columns is that source's too, so that it is refused there, column by column.
+
     Raises: SchemaError where no source has them, with what each would miss, or where several have.
     """
     from resources.line_files import column_names, read_file, sniff_delimiter
     from resources.source_folder import rulebook
 
-    file, fits, distances = read_file(data), [], []
+    file, fits, distances, alike = read_file(data), [], [], dict[str, float]()
     for name, folder in known.items():
         try:
             source = source_facts(folder)
@@ -50,6 +54,7 @@ def recognise(data: Path, known: Mapping[str, Path]) -> str:
         unknown = [column for column in found if column not in declared]
         if not missing and not unknown:
             fits.append(name)
+        alike[name] = len(set(found) & set(declared)) / len(set(found) | set(declared))
         distances.append(f"{name} lacks {missing or 'nothing'} and does not know {unknown or 'nothing'}")
     if len(fits) == 1:
         return fits[0]
@@ -57,23 +62,29 @@ def recognise(data: Path, known: Mapping[str, Path]) -> str:
         raise SchemaError(
             f"{data}: columns fit several sources: {', '.join(fits)}", hint="name one with SOURCE= (--source)"
         )
+    if alike and (best := max(alike, key=lambda name: alike[name])) and alike[best] >= ALIKE:
+        return best
     raise SchemaError(
         f"{data}: columns {column_names(file, sniff_delimiter(file))} fit no source; {'; '.join(distances)}",
         hint="add a folder to platform_assets/defs/data (README), or name a source with SOURCE= (--source)",
     )
 
 
-def date_range(data: Path | None, source: Source) -> tuple[date, date]:
+def date_range(data: Path | None, source: Source, *, state: Path | None = None) -> tuple[date, date]:
     """First and last local day of a file's lines, or of the simulated world where there is no file.
 
+    With `state`, of the files that arrived in that state directory too.
     Raises: DataError where the file cannot be read as this source's, naming column, row and value.
     """
     from platform_assets.science.contract import check_names, typed
     from platform_assets.science.landing import check_dates, place
-    from resources.landing import simulator_config
+    from resources.landing import ACCEPTED_FOLDER, simulator_config
     from resources.line_files import raw_lines, read_file
     from resources.source_folder import rulebook
 
+    if state is not None and (arrived := sorted((state / ACCEPTED_FOLDER).glob("[!.]*"))):
+        ranges = [date_range(data, source), *(date_range(path, source) for path in arrived)]
+        return min(first for first, _ in ranges), max(last for _, last in ranges)
     if data is None:
         if not source.simulate:
             raise ConfigurationError(f"source {source.name} needs a file", hint="name it with DATA=path (--data)")
@@ -115,3 +126,22 @@ def arriving_months(data: Path, source: Source, months: dg.MonthlyPartitionsDefi
             hint="load the definitions again; a source whose defs.yaml says `ended: true` takes no later days",
         )
     return wanted
+
+
+def recorded_date_range(data: Path | None, source: Source, *, state: Path) -> tuple[date, date]:
+    """`date_range`; a file that is refused here stands in the ledger of the state directory, which is made if need be.
+
+    Raises: DataError as `date_range`.
+    """
+    from resources.landing import record_refusal
+    from resources.ledger import Ledger
+
+    try:
+        return date_range(data, source, state=state)
+    except DataError as error:
+        if data is not None:
+            state.mkdir(parents=True, exist_ok=True)
+            ledger = Ledger(f"sqlite:///{state / 'ledger.db'}")
+            record_refusal(ledger, source, data, error, now=datetime.now(tz=UTC))
+            ledger.close()
+        raise

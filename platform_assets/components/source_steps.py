@@ -1,6 +1,7 @@
 """What the assets of a source do when they run."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -126,10 +127,11 @@ def clean_lines(
     tables, between = context.resources.tables, between_of(context)
     quarantine_table = names.table_name(names.quarantine_key(source.name))
     try:
-        aside, sold, found = _cleaned(source, tables, between)
+        cleaned = _cleaned(source, tables, between)
     except ContractError as error:
         yield dg.AssetCheckResult(passed=False, check_name=ACCOUNTING, asset_key=names.SALES, description=str(error))
         raise dg.Failure(str(error), allow_retries=False) from error
+    aside, sold, found = cleaned.aside, cleaned.sold, cleaned.found
     counts = {f"reason {reason}": n for reason, n in found.by_reason.items()}
     version = tables.write(quarantine_table, aside, between=between, partition_by="period_on", allow_empty=True)
     yield dg.MaterializeResult(
@@ -143,7 +145,7 @@ def clean_lines(
     )
     with tables.revision(names.SALES) as revision:
         old = sold.clear() if revision.version is None else revision.scan(between=between).collect()
-        revised = selling.revise(old, sold, context.resources.clock.now())
+        revised = selling.layered(old, sold, cleaned.deliveries)
         version = revision.write(revised, between=between, partition_by="period_on", allow_empty=True)
     yield dg.AssetCheckResult(
         passed=True,
@@ -167,13 +169,23 @@ def clean_lines(
     )
 
 
-def _cleaned(source: Source, tables: Any, between: Between) -> tuple[pl.DataFrame, pl.DataFrame, quarantine.Accounting]:
-    """Lines set aside, sales and the accounting, month by month: a month is all that stands in memory at once."""
+@dataclass(frozen=True)
+class Cleaned:
+    """Lines set aside, sales, when each period's lines were last delivered, and where each line went."""
+
+    aside: pl.DataFrame
+    sold: pl.DataFrame
+    deliveries: pl.DataFrame
+    found: quarantine.Accounting
+
+
+def _cleaned(source: Source, tables: Any, between: Between) -> Cleaned:
+    """Everything of the range, month by month: a month of lines is all that stands in memory at once."""
     table, set_aside = names.table_name(names.lines_key(source.name)), rulebook(source).set_aside
     everything = tables.scan(table)
     first_on, last_on = everything.select(a=pl.col("day_on").min(), b=pl.col("day_on").max()).collect().row(0)
     typical = quarantine.typical_units(everything.filter(pl.col("period_on") < between[1]), source).collect()
-    aside, sold, counts = [], [], []
+    aside, sold, counts, deliveries = [], [], [], []
     for month in _months(between):
         lines = tables.scan(table, between=month).collect().sort("day_on", "file_digest", "file_row")
         history = typical.filter(pl.col("period_on") < month[0]).group_by("series_id")
@@ -186,7 +198,8 @@ def _cleaned(source: Source, tables: Any, between: Between) -> tuple[pl.DataFram
         )
         aside.append(classified.filter(pl.col("reason").is_not_null()).drop("series_id"))
         sold.append(sales)
-    return pl.concat(aside), pl.concat(sold), quarantine.total(counts)
+        deliveries.append(lines.group_by("period_on").agg(delivered_at=pl.col("known_at").max()))
+    return Cleaned(pl.concat(aside), pl.concat(sold), pl.concat(deliveries), quarantine.total(counts))
 
 
 def _months(between: Between) -> Iterator[Between]:

@@ -88,19 +88,36 @@ def latest(revisions: pl.DataFrame) -> pl.DataFrame:
     return revisions.sort("known_at").unique(["series_id", "period_on"], keep="last", maintain_order=True)
 
 
-def revise(old: pl.DataFrame, new: pl.DataFrame, arrived_known_at: datetime) -> pl.DataFrame:
+def layered(old: pl.DataFrame, new: pl.DataFrame, deliveries: pl.DataFrame) -> pl.DataFrame:
+    """All revisions of a range whose periods' lines were last delivered as `deliveries` say (`period_on`, `delivered_at`).
+
+    What was known before a period's last delivery stays; what follows from that delivery is `new`. So another delivery adds
+    a revision, and another rule of cleaning, with no delivery, changes the revision that it made.
+    """
+    earlier = old.join(deliveries, on="period_on").filter(pl.col("known_at") < pl.col("delivered_at")).select(*SALES)
+    return revise(earlier, new, deliveries)
+
+
+def revise(old: pl.DataFrame, new: pl.DataFrame, arrived_known_at: datetime | pl.DataFrame) -> pl.DataFrame:
     """All revisions of a range: `old` ones untouched, and one more where `new` differs from the latest of them.
 
-    A revision is known at `arrived_known_at` at the earliest, so what was known before stays what it was. A period that is
-    gone sold nothing: 0 units. Writing the same again adds nothing.
+    A revision is known at `arrived_known_at` at the earliest (one instant, or `delivered_at` by `period_on`), so what was
+    known before stays what it was. A period that is gone sold nothing: 0 units. Writing the same again adds nothing.
     """
     if old.is_empty():
         return new.sort("period_on", "series_id", "known_at")
     key = ["series_id", "period_on"]
-    standing = latest(old)
+    if isinstance(arrived_known_at, datetime):
+        periods = pl.concat([old["period_on"], new["period_on"]]).unique()
+        arrived_at = pl.DataFrame({"period_on": periods}).with_columns(
+            delivered_at=pl.lit(arrived_known_at, dtype=INSTANT)
+        )
+    else:
+        arrived_at = arrived_known_at
+    standing = latest(old).join(arrived_at, on="period_on")
     both = new.join(standing, on=key, how="left", suffix="_old", maintain_order="left")
     is_same = pl.all_horizontal(_same(name) for name in VALUES)
-    arrived = pl.lit(arrived_known_at, dtype=INSTANT)
+    arrived = pl.col("delivered_at")
     after = pl.max_horizontal("known_at", arrived, pl.col("known_at_old") + pl.duration(microseconds=1))
     is_first = pl.col("known_at_old").is_null()
     changed = (

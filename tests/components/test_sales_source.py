@@ -13,11 +13,12 @@ from dagster.components.testing import create_defs_folder_sandbox
 from polars.testing import assert_frame_equal
 
 from platform_assets.components.sales_source import SalesSource
-from platform_assets.components.source_choice import date_range, recognise, source_facts
+from platform_assets.components.source_choice import date_range, recognise, recorded_date_range, source_facts
 from platform_assets.components.source_scaffolding import SalesSourceScaffolder
 from platform_assets.components.source_window import ARRIVAL_TAG, active_window, set_window
 from platform_assets.errors import ConfigurationError, SchemaError
 from platform_assets.science import contract
+from resources.ledger import Ledger
 from tests.data.retail import FIRST, retailer, simulated
 from tests.data.sandbox import SOURCES, Sandbox
 
@@ -83,6 +84,7 @@ def test_a_corrected_day_is_a_later_revision_and_what_was_known_stays(retail: Sa
     assert set(revisions["series_id"]) == {gone, doubled}
     assert revisions.filter(pl.col("series_id") == gone)["units"].to_list() == [0.0]
     assert set(retail.lines.filter(pl.col("day_on") == day)["file_name"]) == {"2011-04-13.csv"}
+    assert date_range(tmp_path / "history.parquet", retail.source, state=tmp_path) == (FIRST, date(2011, 4, 14))
 
     # The same file again, under another name: nothing new.
     again = path.rename(path.with_name("again.csv"))
@@ -241,6 +243,18 @@ def test_a_file_belongs_to_one_source_or_none(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match=r"c.csv: columns \['store', 'sku', 'day'\] fit no source") as caught:
         recognise(path, known)
     assert "simulator lacks ['sold_on'" in str(caught.value)
+
+
+def test_a_file_refused_before_the_graph_stands_in_the_ledger(tmp_path: Path) -> None:
+    retailer(days=20).rename({"quantity": "Quantity"}).write_parquet(path := tmp_path / "a.parquet")
+    known = {name: SOURCES / name for name in ("online_retail", "simulator")}
+    assert recognise(path, known) == "online_retail"  # nearly: one column is misspelt
+    source = source_facts(known["online_retail"])
+    for _ in range(2):
+        with pytest.raises(SchemaError, match=r"a.parquet: column `quantity` is missing \(there is 'Quantity'\)"):
+            recorded_date_range(path, source, state=tmp_path / "state")
+    (refusal,) = Ledger(f"sqlite:///{tmp_path / 'state' / 'ledger.db'}").refusals("online_retail")
+    assert "column `quantity` is missing" in refusal.reason
 
 
 def test_a_source_with_a_mistake_does_not_hide_the_others(tmp_path: Path) -> None:

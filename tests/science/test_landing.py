@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from platform_assets.errors import ContractError
 from platform_assets.science.landing import INSTANT, Delivery, check_dates, local_instant, period_end, place, resolve
-from platform_assets.science.sales import SALES, latest, revise
+from platform_assets.science.sales import SALES, latest, layered, revise
 from platform_assets.science.source import Source
 from platform_assets.science.volume import check_manifest, smallest_tail
 
@@ -188,6 +188,23 @@ def test_a_revision_leaves_what_was_known() -> None:
     # what is gone and comes back is a revision too
     back = revise(revised, old, LATE + timedelta(days=2))
     assert latest(back).filter(pl.col("series_id") == "b")["units"].to_list() == [5.0]
+
+
+def test_another_rule_changes_the_revision_that_a_delivery_made() -> None:
+    """Cleaning that is mended is no news from the shop: history is what it would have been, and no correction is invented."""
+    first = sold([("a", ONE, 1.0), ("b", ONE, 5.0), ("a", TWO, 2.0)])
+    ends = first.group_by("period_on").agg(delivered_at=pl.col("known_at").max())
+    mended = sold([("a", ONE, 4.0), ("a", TWO, 2.0)])
+    assert_frame_equal(layered(first, mended, ends), mended)
+
+    # the shop corrects day TWO; then cleaning is mended again
+    again = ends.with_columns(
+        delivered_at=pl.when(pl.col("period_on") == TWO).then(pl.lit(LATE, dtype=INSTANT)).otherwise("delivered_at")
+    )
+    corrected = layered(first, sold([("a", ONE, 1.0), ("b", ONE, 5.0), ("a", TWO, 9.0)]), again)
+    assert corrected.filter(pl.col("period_on") == TWO).select("units", "known_at").rows()[1] == (9.0, LATE)
+    after = layered(corrected, sold([("a", ONE, 1.0), ("b", ONE, 5.0), ("a", TWO, 8.0)]), again)
+    assert after.filter(pl.col("period_on") == TWO)["units"].to_list() == [2.0, 8.0]
 
 
 Rows = st.dictionaries(
