@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -84,7 +85,7 @@ def _run(
 ) -> None:
     if not selection:
         return
-    run_id = dg.DagsterRun.make_run_id() if hasattr(dg.DagsterRun, "make_run_id") else _new_run_id()
+    run_id = str(uuid4())
     began: dict[str, float] = {}
 
     def report(entry: Any) -> None:
@@ -121,12 +122,6 @@ def failures(result: Any) -> Iterator[str]:
                 lines.append(error.message.strip())
                 error = error.cause
             yield f"{event.step_key}: {lines[-1]}"
-
-
-def _new_run_id() -> str:
-    from uuid import uuid4
-
-    return str(uuid4())
 
 
 def code_digest() -> str:

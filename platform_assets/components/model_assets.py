@@ -1,5 +1,6 @@
 """The assets of one model's life; each body calls one stage."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,20 @@ def model_definitions(spec: ModelSpec, *, kind: str) -> dg.Definitions:
     return dg.Definitions(assets=assets, jobs=[job])
 
 
-def _common(spec: ModelSpec, stage: str, description: str, kinds: set[str]) -> dict[str, Any]:
-    return {
-        "key": dg.AssetKey(names.model_key(spec.name, stage)),
-        "group_name": spec.name,
-        "description": description,
-        "owners": list(spec.owners),
-        "kinds": kinds,
-        "code_version": spec.code_version,
-        "tags": {names.TAG_MODEL: spec.name},
-    }
+def _stage(
+    spec: ModelSpec, stage: str, description: str, kinds: set[str], **more: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """`dg.asset` with what all stages of a model share."""
+    return dg.asset(
+        key=dg.AssetKey(names.model_key(spec.name, stage)),
+        group_name=spec.name,
+        description=description,
+        owners=list(spec.owners),
+        kinds=kinds,
+        code_version=spec.code_version,
+        tags={names.TAG_MODEL: spec.name},
+        **more,
+    )
 
 
 def _view_keys(spec: ModelSpec) -> list[list[str]]:
@@ -64,8 +69,11 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
     )
     deps = [*_view_keys(spec), ["sales"], ["feature_registry"]]
 
-    @dg.asset(
-        **_common(spec, "training_set", about, {"feast", "polars", "deltalake"}),
+    @_stage(
+        spec,
+        "training_set",
+        about,
+        {"feast", "polars", "deltalake"},
         deps=[dg.AssetKey(key) for key in deps],
         metadata={"dagster/column_lineage": training_set_lineage(spec)},
         required_resource_keys={"tables", "feature_store", "clock", "source", "ledger", "registry"},
@@ -86,8 +94,11 @@ def _candidate(spec: ModelSpec, kind: str) -> dg.AssetsDefinition:
         f"everything, to be shipped; both in the registry with a manifest.\n\n{spec.card}"
     )
 
-    @dg.asset(
-        **_common(spec, "candidate", about, {kind, "mlflow"}),
+    @_stage(
+        spec,
+        "candidate",
+        about,
+        {kind, "mlflow"},
         deps=[dg.AssetKey(names.model_key(spec.name, "training_set"))],
         metadata={"dagster/column_lineage": model_lineage(spec)},
         io_manager_key="json_io_manager",
@@ -108,8 +119,11 @@ def _evaluation(spec: ModelSpec) -> dg.AssetsDefinition:
         "The report is an HTML page; its figures stand here as numbers with a history."
     )
 
-    @dg.asset(
-        **_common(spec, "evaluation", about, {"html", "mlflow"}),
+    @_stage(
+        spec,
+        "evaluation",
+        about,
+        {"html", "mlflow"},
         ins={
             "candidate": dg.AssetIn(
                 key=dg.AssetKey(names.model_key(spec.name, "candidate")), input_manager_key="json_io_manager"
@@ -134,8 +148,11 @@ def _champion(spec: ModelSpec) -> dg.AssetsDefinition:
         "`champion` mirrors it. A refusal is recorded with its reasons and leaves the champion as it was."
     )
 
-    @dg.asset(
-        **_common(spec, "champion", about, {"mlflow"}),
+    @_stage(
+        spec,
+        "champion",
+        about,
+        {"mlflow"},
         ins={
             "evaluation": dg.AssetIn(
                 key=dg.AssetKey(names.model_key(spec.name, "evaluation")), input_manager_key="json_io_manager"
@@ -160,8 +177,11 @@ def _predictions(spec: ModelSpec) -> dg.AssetsDefinition:
         "never overwritten. Read by planners (`perennial predict`) and by monitoring."
     )
 
-    @dg.asset(
-        **_common(spec, "predictions", about, {"polars", "deltalake"}),
+    @_stage(
+        spec,
+        "predictions",
+        about,
+        {"polars", "deltalake"},
         deps=[
             dg.AssetKey(names.model_key(spec.name, "champion")),
             *(dg.AssetKey(key) for key in _view_keys(spec)),
@@ -185,8 +205,11 @@ def _monitoring(spec: ModelSpec) -> dg.AssetsDefinition:
         "baseline's loss and coverage. Read by the retraining sensor through the two checks."
     )
 
-    @dg.asset(
-        **_common(spec, "monitoring", about, {"polars"}),
+    @_stage(
+        spec,
+        "monitoring",
+        about,
+        {"polars"},
         deps=[dg.AssetKey(names.model_key(spec.name, "predictions")), dg.AssetKey(["sales"])],
         check_specs=[
             dg.AssetCheckSpec(

@@ -157,11 +157,11 @@ def read_training_set(spec: ModelSpec, tables: Any, version: int | None = None) 
     import polars as pl
 
     name = names.table_name(names.model_key(spec.name, "training_set"))
-    version = tables.version(name) if version is None else version
-    frame = tables.scan(name, version=version).sort(["purpose", *ROW_KEY]).collect()
+    found: int = tables.version(name) if version is None else version
+    frame = tables.scan(name, version=found).sort(["purpose", *ROW_KEY]).collect()
     labelled = frame.filter(pl.col(spec.label).is_not_null() & pl.col("label_known_at").is_not_null())
     return TrainingSet(
-        labelled.filter(pl.col("purpose") == "fit"), frame.filter(pl.col("purpose") == "evaluation"), version
+        labelled.filter(pl.col("purpose") == "fit"), frame.filter(pl.col("purpose") == "evaluation"), found
     )
 
 
