@@ -144,11 +144,12 @@ def _read_parquet(file: LineFile) -> "pl.DataFrame":
         )
     try:
         table = opened.read()
-    except (pa.ArrowException, OSError, ValueError) as error:
+        table.validate(full=True)
+        frame = pl.from_arrow(table)
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise SchemaError(f"{file.name}: damaged Parquet ({_line(error)})", hint="copy it again") from error
     if table.num_rows != opened.metadata.num_rows:
         raise SchemaError(f"{file.name}: {table.num_rows} rows, its footer states {opened.metadata.num_rows}")
-    frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
 

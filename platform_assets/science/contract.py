@@ -167,7 +167,7 @@ def _cast(cells: pl.Series, column: Column, file: str, *, is_text: bool, date_fo
     )
     wrong = (parsed.is_null() & cells.is_not_null() & ~blank).arg_true()
     if len(wrong):
-        shown = ", ".join(f"row {index + 1}: {cells[int(index)]!r}" for index in wrong.head(SHOWN))
+        shown = ", ".join(f"row {index + 1}: {_value(cells, int(index))!r}" for index in wrong.head(SHOWN))
         raise SchemaError(
             f"{file}: column `{column.name}` cannot be read as {SAID[kind]} in {len(wrong)} of {len(cells)} rows ({shown})",
             hint=_advice(kind, dtype),
@@ -243,7 +243,13 @@ def widen(cells: pl.Series, kind: Kind) -> pl.Series | None:
 
 
 def _show(cells: pl.Series) -> str:
-    return repr(cells[0]) if len(cells) else "none"
+    return repr(_value(cells, 0)) if len(cells) else "none"
+
+
+def _value(cells: pl.Series, index: int) -> Any:
+    """A cell as Python has it; days and times as text, for Parquet holds such as Python does not."""
+    cell = cells[index : index + 1]
+    return cell.cast(pl.String)[0] if cell.dtype.is_temporal() else cell[0]
 
 
 def _advice(kind: Kind, dtype: Any) -> str:

@@ -17,6 +17,7 @@ from platform_assets.science.source import Source
 ON_TIME = timedelta(hours=36)  # after the end of its period a first delivery still counts as known at that end
 INSTANT = pl.Datetime("us", "UTC")
 EARLIEST = date(1970, 1, 2)  # on 1970-01-01 a zero was read as a date
+LATEST = date(9999, 1, 1)  # Parquet holds days after the year 9999, Python does not
 
 
 @dataclass(frozen=True)
@@ -113,14 +114,10 @@ def check_dates(lines: pl.DataFrame, source: Source, file: str, *, today: date |
             hint="a line without a date belongs to no day; deliver the file with it",
         )
     wrong = day < EARLIEST if source.starts_on is None else day < source.starts_on
-    last = min((limit for limit in (today, source.ends_on) if limit is not None), default=None)
-    if last is not None:
-        wrong = wrong | (day > last)
-    outside = lines.with_row_index("row").filter(wrong)
+    last = min(limit for limit in (today, source.ends_on, LATEST) if limit is not None)
+    outside = lines.with_row_index("row").filter(wrong | (day > last))
     if outside.height:
-        _out_of_time(
-            outside, source, file, lines.height, f"expected {source.starts_on or EARLIEST} to {last or 'any day'}"
-        )
+        _out_of_time(outside, source, file, lines.height, f"expected {source.starts_on or EARLIEST} to {last}")
     days = lines["day_on"].drop_nulls().unique().sort()
     jumps = days.diff().dt.total_days()
     if len(days) > 1 and (jumps > 731).any():
@@ -137,7 +134,10 @@ def check_dates(lines: pl.DataFrame, source: Source, file: str, *, today: date |
 
 
 def _out_of_time(outside: pl.DataFrame, source: Source, file: str, height: int, expected: str) -> None:
-    shown = ", ".join(f"row {row + 1}: {day}" for row, day in outside.head(SHOWN).select("row", "day_on").iter_rows())
+    shown = ", ".join(
+        f"row {row + 1}: {day}"
+        for row, day in outside.head(SHOWN).select("row", pl.col("day_on").cast(pl.String)).iter_rows()
+    )
     raise ContractError(
         f"{file}: column `{source.when}` is out of time in {outside.height} of {height} rows ({shown}), {expected}",
         hint="mend the dates; a source's first and last day can be stated as `starts_on` and `ends_on` in its defs.yaml",
