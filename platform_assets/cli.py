@@ -64,31 +64,15 @@ def demo_reset(data: Data = None, source: Source = None, state: State = None) ->
 def dev(port: Annotated[int, typer.Option(help="Port on loopback.")] = 3000, state: State = None) -> None:
     """Open the Dagster UI and daemon on a state directory."""
     from platform_assets import demo as main_job
-    from platform_assets.definitions import PROJECT
+    from platform_assets.definitions import PROJECT, child_environment
     from platform_assets.locate import current
 
     settings = current(state)
     home = main_job.prepare_home(settings)
     print(f"Dagster on http://127.0.0.1:{port} for {settings.state} (stop with Ctrl-C)", flush=True)
-    environment = [f"{name}={value}" for name, value in {**settings.environment(), "DAGSTER_HOME": str(home)}.items()]
     dagster = Path(sys.executable).with_name("dagster")
-    raise typer.Exit(
-        subprocess.call(
-            [
-                "env",
-                *environment,
-                str(dagster),
-                "dev",
-                "-w",
-                "workspace.yaml",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(port),
-            ],
-            cwd=PROJECT,
-        )
-    )
+    arguments = ["dev", "-w", "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)]
+    raise typer.Exit(subprocess.call([str(dagster), *arguments], cwd=PROJECT, env=child_environment(settings, home)))
 
 
 @app.command()

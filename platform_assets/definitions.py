@@ -12,6 +12,7 @@ from platform_assets.components.model_assets import model_names
 from platform_assets.components.sales_source import SalesSource
 from platform_assets.components.source_window import set_window
 from platform_assets.components.trained_model import TrainedModel
+from resources.compute import PROFILES
 from resources.deployment import Settings, executor_for, resources_for
 from resources.landing import Landing
 
@@ -37,21 +38,26 @@ def assemble(settings: Settings) -> dg.Definitions:
         *(tree.build_defs(Path(room)) for room in (f"data/{settings.source}", "features", "models", "reports"))
     )
     sensors = [arrival_sensor(), automation_sensor(), failure_sensor()]
-    for name in model_names():
-        sensors.append(retraining_sensor(name, tree.load_component(Path("models") / name, TrainedModel).retraining))
+    models = {name: tree.load_component(Path("models") / name, TrainedModel) for name in model_names()}
+    sensors += [retraining_sensor(name, model.retraining) for name, model in models.items()]
+    gpu_steps = [f"{name}__candidate" for name, model in models.items() if PROFILES[model.compute].gpu]
     data = None if settings.data is None else str(settings.data)
     resources = {
         **resources_for(settings, source.facts()),
         "landing": Landing(data=data, folder=str(settings.state), simulator=source.simulate),
     }
-    return dg.Definitions.merge(
-        graph, dg.Definitions(sensors=sensors, resources=resources, executor=executor_for(settings))
-    )
+    executor = executor_for(settings, gpu_steps=gpu_steps)
+    return dg.Definitions.merge(graph, dg.Definitions(sensors=sensors, resources=resources, executor=executor))
 
 
 def settings() -> Settings:
     """Settings of this process, from its environment."""
     return Settings.from_mapping(os.environ)
+
+
+def child_environment(settings: Settings, home: Path) -> dict[str, str]:
+    """The environment of a Dagster process that loads these settings; secrets never stand in its arguments."""
+    return {**os.environ, **settings.environment(), "DAGSTER_HOME": str(home)}
 
 
 @dg.definitions

@@ -37,6 +37,7 @@ class ModelSpec:
     features: tuple[str, ...]
     horizon_days: int
     rows: int
+    rows_per_series: int
     recent_density: float
     seed: int
     compute: str
@@ -163,7 +164,8 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     )
     parameters: dict[str, Any] = Field(default_factory=dict, description="Passed to the trainer as they stand.")
     horizon_days: int = Field(default=28, ge=1, le=366, description="Days ahead that are predicted.")
-    rows: int = Field(default=120_000, ge=100, description="Rows of the training set, sampled by a seeded hash.")
+    rows: int = Field(default=600_000, ge=100, description="Most rows of the training set, sampled by a seeded hash.")
+    rows_per_series: int = Field(default=250, ge=1, description="Most rows of the training set for each live series.")
     recent_density: float = Field(default=1.0, ge=1.0, description="How much denser the last eight weeks are sampled.")
     seed: int = Field(default=7, ge=0, description="Seed of sampling and training.")
     compute: Annotated[str, dg.Resolver(_compute, model_field_type=str)] = Field(
@@ -205,6 +207,7 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             features=self._feature_columns(folder.name),
             horizon_days=self.horizon_days,
             rows=self.rows,
+            rows_per_series=self.rows_per_series,
             recent_density=self.recent_density,
             seed=self.seed,
             compute=self.compute,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     origins = evaluation_origins(spec, periods, res.source)
     fit = sampling.fit_rows(
         sales,
-        rows=spec.rows,
+        rows=min(spec.rows, spec.rows_per_series * _live_series(sales)),
         horizons=horizons(spec, res.source),
         recent_days=RECENT_DAYS,
         recent_density=spec.recent_density,
@@ -102,6 +102,12 @@ def evaluation_origins(spec: ModelSpec, periods: pl.DataFrame, source: Any) -> l
         raise EmptyFrameError(f"{spec.name}/training_set: sales has no period in which anything was sold")
     step = max(spec.horizon_days, source.period_days)
     return rolling_origins(last, spec.origins, step, period_days=source.period_days)  # pyright: ignore[reportArgumentType]
+
+
+def _live_series(sales: pl.LazyFrame) -> int:
+    import polars as pl
+
+    return sales.filter(pl.col(names.UNITS) > 0).select(pl.col(names.SERIES_ID).n_unique()).collect().item()
 
 
 def horizons(spec: ModelSpec, source: Any) -> tuple[int, ...]:
@@ -224,6 +230,8 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
     reason = context.run.tags.get(names.TAG_REASON, "launched by hand")
     profile = res.compute.profile(spec.compute)
     device = profile.device()
+    if profile.gpu and device == "cpu":  # in its place one core: equal bytes on every machine
+        profile = replace(profile, threads=1)
     with profile.limits(), res.registry.open_run(spec.name, context=context, tags={names.TAG_REASON: reason}) as run:
         settings = settings_of(spec, threads=profile.threads, device=device, progress=log.info)
         if spec.tuning:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,6 @@ def search(
         told = {f"trial_{trial.number:03d}_{name}": value for name, value in trial.parameters.items()}
         run.log(params=told, metrics={} if trial.loss is None else {f"trial_{trial.number:03d}_loss": trial.loss})
 
-    found = tune(plan, loss_of, seed=spec.seed, on_trial=keep)
+    found = tune(plan, loss_of, seed=spec.seed, on_trial=keep, now=time.monotonic)
     run.log(metrics={"tuning_loss": found.loss}, params={"tuning_trials": len(found.trials)})
     return replace(settings, parameters={**settings.parameters, **found.parameters})

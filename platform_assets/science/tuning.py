@@ -6,7 +6,6 @@ flatter), and hears of every trial, so that it can record them.
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -186,7 +185,7 @@ def tune(
     *,
     seed: int = 0,
     on_trial: Callable[[Trial], None] = lambda trial: None,
-    now: Callable[[], float] = time.monotonic,
+    now: Callable[[], float],
 ) -> Tuned:
     """Parameters with the least `loss_of(parameters)` within the plan's budget; `on_trial` hears of each when it ends.
 
