@@ -17,7 +17,7 @@ here and nowhere else:
 import socket
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -86,7 +86,9 @@ def opened(
     Raises: RegistryError where another MLflow run is active in this process.
     """
     import mlflow  # 1.3 s
-    from dagster_mlflow import mlflow_tracking
+
+    with _without_its_warnings():
+        from dagster_mlflow import mlflow_tracking
 
     active = mlflow.active_run()
     if active is not None:
@@ -110,15 +112,16 @@ def opened(
         "extra_tags": {**tags, "mlflow.runName": run_name},  # it opens the run under the job's name, one for all models
     }
     try:
-        with (
-            _without_its_deprecations(),
-            dg.build_resources(
-                {"mlflow": mlflow_tracking.configured(config)},
-                instance=context.instance if context is not None else None,
-                dagster_run=dagster_run,
-                log_manager=context.log if context is not None else _no_log(),
-            ) as built,
-        ):
+        with ExitStack() as stack:
+            with _without_its_warnings():  # while it opens; what the training warns of is heard
+                built = stack.enter_context(
+                    dg.build_resources(
+                        {"mlflow": mlflow_tracking.configured(config)},
+                        instance=context.instance if context is not None else None,
+                        dagster_run=dagster_run,
+                        log_manager=context.log if context is not None else _no_log(),
+                    )
+                )
             try:
                 yield built.mlflow
             except Exception:
@@ -133,9 +136,10 @@ def opened(
 
 
 @contextmanager
-def _without_its_deprecations() -> Iterator[None]:
-    """dagster-mlflow calls what Dagster has deprecated; a user can mend neither."""
+def _without_its_warnings() -> Iterator[None]:
+    """dagster-mlflow calls what Dagster has deprecated, and is all beta; a user can mend neither."""
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.filterwarnings("ignore", message="InitResourceContext.*is deprecated")
         yield
 

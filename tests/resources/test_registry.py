@@ -365,11 +365,10 @@ spec = importlib.util.spec_from_file_location("registry_tests", {this!r})
 tests = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tests)
 registry = tests.Registry(tracking_uri={tracking!r}, artifact_root={artifacts!r})
-registry.versions("demand")
-print("ready", flush=True)
 for number in range(1_000):
     with registry.open_run("demand") as run:
         tests.register(registry, run, number + 1.0)
+    print("registered", flush=True)
 """
 
 
@@ -380,15 +379,15 @@ def test_killed_at_any_moment_every_version_that_shows_also_loads(registry: Regi
         here=str(Path(__file__).parent), this=__file__, tracking=registry.tracking_uri, artifacts=registry.artifact_root
     )
     moments = random.Random(0)
-    for _ in range(8):
+    for _ in range(6):
         child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(moments.uniform(0.0, 1.5))
+        assert child.stdout.readline() == "registered\n"
+        time.sleep(moments.uniform(0.0, 1.0))  # one version takes 0.2 s on a quiet machine
         child.kill()
         child.communicate()
     versions = registry.versions("demand")
-    assert len(versions) >= 8
+    assert len(versions) >= 6
     for version in versions:
         registry.load("demand", version.version)
         registry.load("demand", version.version, "evaluation")
