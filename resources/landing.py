@@ -145,7 +145,8 @@ class Landing(dg.ConfigurableResource):
 
         Raises: SchemaError as for lines.
         """
-        from platform_assets.science.contract import Column, check_names, typed
+        from platform_assets.science.contract import check_names
+        from platform_assets.science.kinds import Column, typed
 
         if not source.plans:
             return None

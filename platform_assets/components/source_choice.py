@@ -76,7 +76,8 @@ def date_range(data: Path | None, source: Source, *, state: Path | None = None) 
     With `state`, of the files that arrived in that state directory too.
     Raises: DataError where the file cannot be read as this source's, naming column, row and value.
     """
-    from platform_assets.science.contract import check_names, typed
+    from platform_assets.science.contract import check_names
+    from platform_assets.science.kinds import typed
     from platform_assets.science.landing import check_dates, place
     from resources.landing import ACCEPTED_FOLDER, simulator_config
     from resources.line_files import raw_lines, read_file

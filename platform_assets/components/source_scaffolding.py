@@ -200,7 +200,7 @@ def _is_weekly(cells: "pl.Series", date_format: str | None) -> bool:
 def _kind(cells: "pl.Series") -> str:
     import polars as pl
 
-    from platform_assets.science.contract import DTYPES, parse, widen
+    from platform_assets.science.kinds import DTYPES, parse, widen
     from platform_assets.science.source import Kind
 
     filled = _filled(cells)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from platform_assets.errors import EmptyFrameError
-from platform_assets.science import contract, landing, volume
+from platform_assets.science import contract, kinds, landing, volume
 from platform_assets.science.quarantine import SetAside
 from platform_assets.science.source import Source
 
@@ -22,7 +22,7 @@ class Rulebook:
 
     source: Source
     schema: "pa.DataFrameSchema"
-    columns: tuple[contract.Column, ...]
+    columns: tuple[kinds.Column, ...]
     set_aside: SetAside
     instant: pl.Expr | None
 
@@ -53,7 +53,7 @@ def examine(
         )
     if manifest is not None:
         volume.check_manifest(manifest, file=file, rows=raw.height, digest=digest)
-    typed = contract.typed(raw, book.columns, file, is_text=is_text, date_format=source.date_format)
+    typed = kinds.typed(raw, book.columns, file, is_text=is_text, date_format=source.date_format)
     volume.check_plausible(typed, source, file)
     volume.check_duplicates(typed, source, file)
     lines = landing.place(
@@ -77,7 +77,7 @@ def accepted_before(
     raw: pl.DataFrame, book: Rulebook, *, file: str, digest: str, is_text: bool, arrived_at: datetime | None
 ) -> landing.Delivery:
     """A file that was examined when it arrived, read again."""
-    typed = contract.typed(raw, book.columns, file, is_text=is_text, date_format=book.source.date_format)
+    typed = kinds.typed(raw, book.columns, file, is_text=is_text, date_format=book.source.date_format)
     lines = typed.with_columns(
         finding=contract.findings(typed, book.schema, book.columns),
         file_row=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from platform_assets.errors import ContractError
-from platform_assets.science.contract import SHOWN, Column
+from platform_assets.science.kinds import SHOWN, Column
 from platform_assets.science.source import Source
 
 ON_TIME = timedelta(hours=36)  # after the end of its period a first delivery still counts as known at that end

@@ -8,17 +8,8 @@ import polars as pl
 import pytest
 
 from platform_assets.errors import ConfigurationError, ContractError, SchemaError
-from platform_assets.science.contract import (
-    Column,
-    check_names,
-    check_share,
-    columns_of,
-    findings,
-    parse,
-    schema_of,
-    typed,
-    widen,
-)
+from platform_assets.science.contract import check_names, check_share, columns_of, findings, schema_of
+from platform_assets.science.kinds import Column, parse, typed, widen
 from platform_assets.science.source import Kind, Rules, Source
 
 SHOP = Source("shop", ("item",), {"units": "n", "sold_on": "day", "price": "price"}, extra={"note": "text"})
