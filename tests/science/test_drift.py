@@ -217,8 +217,8 @@ def test_a_loss_that_rises_alone_is_drift_from_the_first_alarming_window_on() ->
     found = drift.error_drift(losses(ratios), reference_until=FIRST + timedelta(days=83))
     assert found.has_drifted
     assert found.relative == pytest.approx(1.3)
-    # The 28-day mean passes .9 x exp(4 x .02) = .975 on the 6th bad day: (22 x .9 + 6 x 1.3) / 28 = .986.
-    assert found.onset_on == FIRST + timedelta(days=84 + 30 + 5)
+    # The 28-day mean passes .9 x exp(5 x .02) = .995 on the 7th bad day: (21 x .9 + 7 x 1.3) / 28 = 1.0.
+    assert found.onset_on == FIRST + timedelta(days=84 + 30 + 6)
 
 
 def test_weekly_periods_and_closed_days_are_windows_of_as_many_days() -> None:
