@@ -89,7 +89,7 @@ def feature_drift(
     and the p-value is the asymptotic one.
     `q_value` is adjusted over the features for the false discovery rate; drift is q < alpha. On 8 simulated worlds in
     which nothing happened, looked at 8 times within 112 days, the features of demand and price raised no alarm;
-    with prices up by 12% 15 of 16 looks did, by 30% all, with demand up by half 6 of 16.
+    with prices up by 12% 15 of 16 looks did, by 30% all, with demand up by half 5 of 16.
     Raises: SchemaError naming columns that a frame lacks; EmptyFrameError where a frame has no rows.
     """
     for role, rows in (("reference", reference), ("current", current)):

@@ -15,6 +15,7 @@ from platform_assets.errors import ConfigurationError
 
 # In this order one of several causes is chosen: the most direct evidence first.
 TRIGGERS: Final = ("manual", "error", "drift", "new_data", "staleness")
+DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,9 @@ def _vetoes(evidence: RetrainingEvidence) -> list[str]:
 
 def _cooling(evidence: RetrainingEvidence, policy: RetrainingPolicy, history: Iterable[PastRetraining]) -> str | None:
     last = max((past.fired_at for past in history), default=None)
-    if last is None or evidence.now - last >= timedelta(days=policy.cooldown_days):
+    passed = float("inf") if last is None else (evidence.now - last) / DAY
+    if passed >= policy.cooldown_days:
         return None
-    passed = (evidence.now - last) / timedelta(days=1)
     return f"cooldown: {passed:.1f} of {policy.cooldown_days:g} days since the last retraining"
 
 
@@ -208,11 +209,10 @@ def _new_data(evidence: RetrainingEvidence, policy: RetrainingPolicy) -> list[_C
 def _staleness(evidence: RetrainingEvidence, policy: RetrainingPolicy) -> list[_Cause]:
     if policy.max_age_days is None or evidence.trained_until is None:
         return []
-    age = evidence.now - evidence.trained_until
-    if age < timedelta(days=policy.max_age_days):
+    days = (evidence.now - evidence.trained_until) / DAY
+    if days < policy.max_age_days:
         return []
-    times = age // timedelta(days=policy.max_age_days)
-    days = age / timedelta(days=1)
+    times = int(days // policy.max_age_days)
     reason = f"the last training read nothing newer than {days:.1f} days, at most {policy.max_age_days}"
     return [_Cause("staleness", _since(evidence, times), reason)]
 
@@ -243,5 +243,5 @@ def _comparisons(evidence: RetrainingEvidence, policy: RetrainingPolicy) -> Iter
     if policy.new_rows is not None:
         yield f"{evidence.rows_since_training} new rows of {policy.new_rows}"
     if policy.max_age_days is not None and evidence.trained_until is not None:
-        age = (evidence.now - evidence.trained_until) / timedelta(days=1)
+        age = (evidence.now - evidence.trained_until) / DAY
         yield f"last training {age:.1f} of {policy.max_age_days} days old"

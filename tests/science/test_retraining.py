@@ -91,6 +91,13 @@ TABLE = [
     ),
     ("within the cooldown", evidence(signals=(DRIFT,)), EVERYTHING, [past("drift", "3/2025-05-01", 6.9)], None),
     (
+        "never is a number of days too",
+        evidence(signals=(DRIFT,), trained_until=OLD),
+        RetrainingPolicy(max_age_days=10**15, cooldown_days=1e300),
+        [past("drift", "3/2025-05-01", 900)],
+        None,
+    ),
+    (
         "a request does not wait for the cooldown",
         evidence(signals=(DRIFT,), requests=("a",)),
         EVERYTHING,
