@@ -53,7 +53,9 @@ class Sources:
             from deltalake import DeltaTable
 
             return DeltaTable.is_deltatable(uri, storage_options=self._options(source))
-        return "://" in uri or bool(glob.glob(uri)) or Path(uri).exists()
+        if "://" in uri or not Path(uri).is_dir():
+            return "://" in uri or bool(glob.glob(uri))
+        return any(Path(uri).rglob("*.parquet"))
 
     def version(self, source: DataSource) -> int | None:
         """Version of the Delta table that this instance reads; None for plain files."""

@@ -304,12 +304,27 @@ def test_pushed_rows_are_appended_only_in_the_tables_own_types(tmp_path: Path, f
         len(offline.pull_all_from_table_or_query(store.config, view.batch_source, ["shop_id"], [], "happened").to_df())
         == 15
     )
-    for wrong in (rows_of(2, 5).with_columns(sold=1.5), rows_of(2, 5).drop("sold"), rows_of(2, 5).with_columns(more=1)):
+    offline.offline_write_batch(
+        store.config,
+        view,
+        rows_of(3, 5)
+        .with_columns(pl.col("sold").cast(pl.Int16), pl.col("happened").dt.cast_time_unit("ns"))
+        .to_arrow(),
+        None,
+    )
+    late = pl.col("happened").dt.cast_time_unit("ns") + pl.duration(nanoseconds=1)
+    for wrong in (
+        rows_of(2, 5).with_columns(sold=1.5),
+        rows_of(2, 5).with_columns(sold=pl.lit("1")),
+        rows_of(2, 5).with_columns(happened=late),
+        rows_of(2, 5).drop("sold"),
+        rows_of(2, 5).with_columns(more=1),
+    ):
         with pytest.raises(FeatureStoreError, match="column"):
             offline.offline_write_batch(store.config, view, wrong.to_arrow(), None)
     assert (
         len(offline.pull_all_from_table_or_query(store.config, view.batch_source, ["shop_id"], [], "happened").to_df())
-        == 15
+        == 20
     )
 
 
