@@ -10,6 +10,7 @@ import dagster as dg
 
 from platform_assets.components.model_assets import model_names
 from platform_assets.components.sales_source import SalesSource
+from platform_assets.components.source_choice import source_facts
 from platform_assets.components.source_window import set_window
 from platform_assets.components.trained_model import TrainedModel
 from resources.compute import PROFILES
@@ -31,8 +32,10 @@ def assemble(settings: Settings) -> dg.Definitions:
     from sensors.monitoring import automation_sensor
     from sensors.retraining import retraining_sensor
 
-    set_window(settings.source, *settings.window)
     tree = component_tree()
+    facts = source_facts(tree.defs_module_path / "data" / settings.source)
+    # Room for the next month's first file: partitions are fixed when definitions load.
+    set_window(settings.source, *settings.window, room_days=0 if facts.is_ended else 31)
     source = tree.load_component(Path("data") / settings.source, SalesSource)
     graph = dg.Definitions.merge(
         *(tree.build_defs(Path(room)) for room in (f"data/{settings.source}", "features", "models", "reports"))

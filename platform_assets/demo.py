@@ -69,7 +69,7 @@ def execute(job: dg.JobDefinition, instance: dg.DagsterInstance, stage: str, set
         partitioned = {key for key in keys if job.asset_layer.get(key).partitions_def is not None}
         definition = job.asset_layer.get(dg.AssetKey([names.SALES])).partitions_def
         assert definition is not None
-        months = definition.get_partition_keys()
+        months = [key for key in definition.get_partition_keys() if key <= str(settings.window[1] or key)]
         window = {"dagster/asset_partition_range_start": months[0], "dagster/asset_partition_range_end": months[-1]}
         _run(job, instance, sorted(partitioned), window, echo)
         registry = [key for key in (dg.AssetKey(["feature_registry"]),) if key in keys]

@@ -7,10 +7,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from resources.deployment import Settings
-
 from platform_assets.definitions import PROJECT, component_tree
 from platform_assets.errors import ConfigurationError
+from resources.deployment import Settings
 
 STATES = PROJECT / ".state"
 SIMULATOR = "simulator"
@@ -46,7 +45,7 @@ def choose(*, data: Path | None, source: str | None, state: Path | None) -> Sett
 
     Raises: ConfigurationError where the state belongs to another source or file.
     """
-    from platform_assets.components.source_choice import date_range, recognise, source_facts
+    from platform_assets.components.source_choice import recognise, recorded_date_range, source_facts
 
     known = {
         path.parent.name: path.parent
@@ -66,7 +65,7 @@ def choose(*, data: Path | None, source: str | None, state: Path | None) -> Sett
             f"{folder} belongs to source {pin.source} ({pin.data or 'simulated'}), not to {source} ({wanted or 'simulated'})",
             hint="give this data a state directory of its own with STATE=path (--state)",
         )
-    starts_on, ends_on = date_range(data, source_facts(known[source]))
+    starts_on, ends_on = recorded_date_range(data, source_facts(known[source]), state=folder)
     pin = Pin(source, wanted, starts_on, ends_on)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "source.json", pin.to_json())

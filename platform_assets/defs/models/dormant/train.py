@@ -10,7 +10,7 @@ DEFAULTS = {
     "learning_rate": 0.05,
     "leaves": 7,
     "min_leaf_rows": 30,
-    "column_share": 0.5,
+    "column_share": 0.3,
     "row_share": 0.8,
     "bins": 127,
 }
