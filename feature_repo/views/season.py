@@ -22,6 +22,7 @@ season = FeatureView(
             Float64,
             "season_mean_7",
             "season_mean_29",
+            "season_half_29",
             "season_market_7",
             "season_market_29",
         ),

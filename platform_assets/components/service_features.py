@@ -14,6 +14,7 @@ DERIVED_FROM: Final = {
     "weekday_mean_target": ("demand_history",),
     "missed_units": ("demand_history",),
     "season_ratio": ("demand_history", "season"),
+    "season_half_ratio": ("demand_history", "season"),
     "season_market_ratio_7": ("demand_history", "season"),
     "season_market_ratio_29": ("demand_history", "season"),
     "target_price_ratio": ("price_history", "offer"),

@@ -31,23 +31,28 @@ DEMAND_HISTORY: Final = (
     _f("level", "scale of the series, units per period, > 0: blend of the means over 28, 91 and 364 days"),
     _f("last_units", "units of the period that has just ended"),
     *(_f(f"mean_{d}", f"mean units per period, last {d} days") for d in (7, 14, 28, 56, 91, 182, 364)),
+    *(
+        _f(f"half_mean_{d}", f"units per period, last {d} days: square of the mean root, which bulk orders hardly move")
+        for d in (7, 28, 91, 364)
+    ),
     *(_f(f"std_{d}", f"standard deviation of units per period, last {d} days") for d in (28, 91, 364)),
     *(_f(f"zero_share_{d}", f"share of periods without a sale, last {d} days") for d in (28, 91, 364)),
     *(_f(f"max_{d}", f"largest units of a period, last {d} days") for d in (28, 91, 364)),
     *(
         _f(f"q{q}_{d}", f"{q}% quantile of units per period, last {d} days")
-        for d in (91, 364)
+        for d in (56, 91, 364)
         for q in (25, 50, 75, 95)
     ),
-    _f("q99_364", "99% quantile of units per period, last 364 days"),
+    *(_f(f"q99_{d}", f"99% quantile of units per period, last {d} days") for d in (91, 364)),
     _f("sale_size_91", "mean units of the periods with a sale, last 91 days"),
     _f("days_since_sale", "days from the last period with a sale to this one, 0 where it sold"),
     _f("age_days", "days from the period of the first sale to this one"),
-    _f("lines_mean_28", "mean number of sales lines per period, last 28 days", "sales.lines"),
-    _f("lines_mean_91", "mean number of sales lines per period, last 91 days", "sales.lines"),
+    *(_f(f"lines_mean_{d}", f"mean sales lines per period, last {d} days", "sales.lines") for d in (28, 91, 364)),
+    _f("line_size_91", "units per sales line, last 91 days", "sales.units", "sales.lines"),
     *(_f(f"weekday_mean_{day}", f"mean units of {day} periods, last 182 days") for day in WEEKDAYS),
     _f("stock_out_share_28", "share of periods with nothing to sell, last 28 days", *STOCK),
     _f("year_ago_mean_28", "mean units per period over the 28 days that ended 364 days ago"),
+    _f("year_ago_half_28", "the same as the square of the mean root, which bulk orders hardly move"),
     _f("year_ago_market_28", "market index over the 28 days that ended 364 days ago"),
     _f("market_trend_7", "market index of the last 7 days over that of the last 28"),
     _f("market_trend_28", "market index of the last 28 days over that of the last 91"),
@@ -76,6 +81,7 @@ PRICE_HISTORY: Final = (
 SEASON: Final = (
     _f("season_mean_7", "mean units per period of the 7 days around the day 364 days before the target"),
     _f("season_mean_29", "mean units per period of the 29 days around the day 364 days before the target"),
+    _f("season_half_29", "the same as the square of the mean root, which bulk orders hardly move"),
     _f("season_market_7", "market index of the 7 days around the day 364 days before the target"),
     _f("season_market_29", "market index of the 29 days around the day 364 days before the target"),
 )
@@ -122,6 +128,7 @@ _CALENDAR: Final = (
 _DERIVED: Final = (
     _f("weekday_mean_target", "mean units of periods of the target's weekday over the last 182 days"),
     _f("season_ratio", "what followed a year ago over what led up to it, for this series (shrunk to 1)"),
+    _f("season_half_ratio", "the same of the squares of the mean roots, which bulk orders hardly move"),
     _f(
         "season_market_ratio_7",
         "market index around the target a year ago over that of the 28 days before issue, a year ago",
@@ -148,6 +155,10 @@ LINEAGE: Final[dict[str, tuple[str, ...]]] = {name: feature.reads for name, feat
 IN_UNITS: Final = tuple(
     name
     for name in ALL
-    if name.startswith(("last_units", "mean_", "std_", "max_", "q", "sale_size", "weekday_mean", "promoted_mean"))
-    or name in ("year_ago_mean_28", "regular_mean_56", "regular_mean_364", "season_mean_7", "season_mean_29")
+    if name.startswith(
+        ("last_units", "mean_", "half_mean_", "std_", "max_", "q", "sale_size", "line_size", "weekday_mean")
+    )
+    or name.startswith(
+        ("promoted_mean", "regular_mean", "year_ago_mean", "year_ago_half", "season_mean", "season_half_29")
+    )
 )

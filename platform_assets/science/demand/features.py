@@ -4,7 +4,8 @@ Pure functions of the sales table. A row reads what was known at its `known_at` 
 day's increment equals the same day of a bulk run, and a correction never changes what was known before it.
 """
 
-from datetime import date
+from collections.abc import Iterable
+from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ import polars as pl
 from platform_assets.names import EVENT_AT, KNOWN_AT, PERIOD_ON, SERIES_ID, UNITS
 from platform_assets.science.demand import columns
 from platform_assets.science.demand.market import market_history, market_index
-from platform_assets.science.demand.panel import TAIL_DAYS, Panel, dense
+from platform_assets.science.demand.panel import TAIL_DAYS, dense, half
 
 YEAR_DAYS: Final = 364  # 52 weeks: the same weekday a year ago
 LOOKBACK_DAYS: Final = YEAR_DAYS + TAIL_DAYS
@@ -31,10 +32,8 @@ def demand_history(
     """
     panel = dense(sales, start_on=start_on, end_on=end_on, lookback_days=LOOKBACK_DAYS)
     market = market_history(market_index(sales, panel.calendar))
-    rows = panel.rows.with_columns(_demand_windows()).with_columns(_level().alias("level"))
-    rows = _year_ago(rows, panel)
-    rows = rows.filter("is_reported").with_columns(_recent_units(rows)).join(market, on="index", maintain_order="left")
-    return _publish(rows, "demand_history").lazy()
+    year_ago = _year_ago_index(panel.calendar)
+    return _publish((_describe(rows, year_ago, market) for rows in panel.pieces()), "demand_history")
 
 
 def price_history(
@@ -46,25 +45,57 @@ def price_history(
     neither as promoted nor as regular.
     """
     panel = dense(sales, start_on=start_on, end_on=end_on, lookback_days=LOOKBACK_DAYS)
+    return _publish((_describe_prices(rows) for rows in panel.pieces()), "price_history")
+
+
+def _describe(rows: pl.DataFrame, year_ago: pl.DataFrame, market: pl.DataFrame) -> pl.DataFrame:
+    """The rows to publish, of whole histories, with every demand feature."""
+    rows = (
+        rows.with_columns(_demand_windows())
+        .with_columns(_level().alias("level"), (pl.col("mean_91") / pl.col("lines_mean_91")).alias("line_size_91"))
+        .join(year_ago, on="index", how="left", maintain_order="left")
+    )
+    past = rows.select(
+        "history",
+        pl.col("index").alias("then"),
+        pl.col("mean_28").alias("year_ago_mean_28"),
+        pl.col("half_mean_28").alias("year_ago_half_28"),
+    )
+    recent = _recent_units(rows)
+    return (
+        rows.join(past, on=["history", "then"], how="left", maintain_order="left")
+        .filter("is_reported")
+        .with_columns(recent)
+        .join(market, on="index", how="left", maintain_order="left")
+    )
+
+
+def _describe_prices(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows to publish, of whole histories, with every price feature."""
     promoted = pl.col("is_promoted").cast(pl.Float64)
     on_offer = pl.when(pl.col("is_promoted")).then(pl.col(UNITS))
     regular = pl.when(~pl.col("is_promoted")).then(pl.col(UNITS))
-    rows = panel.rows.with_columns(
-        _over(pl.col("price").forward_fill()).alias("last_price"),
-        _median("price", 28).alias("price_median_28"),
-        _median("price", 91).alias("price_median_91"),
-        _median("price", 364).alias("price_median_364"),
-        pl.col("is_promoted").alias("is_promoted_now"),
-        _mean(promoted, 28).alias("promotion_share_28"),
-        _mean(promoted, 364).alias("promotion_share_364"),
-        _mean(on_offer, 364).alias("promoted_mean_364"),
-        _mean(regular, 56).alias("regular_mean_56"),
-        _mean(regular, 364).alias("regular_mean_364"),
-    ).with_columns(
-        (pl.col("last_price") / pl.col("price_median_91")).alias("price_ratio_91"),
-        (pl.col("price_median_91") / pl.col("price_median_364")).alias("price_ratio_364"),
+    priced_on = _over(pl.when(pl.col("price").is_not_null()).then(pl.col(PERIOD_ON)).forward_fill())
+    is_priced = pl.col(PERIOD_ON) - priced_on < timedelta(days=YEAR_DAYS)
+    return (
+        rows.with_columns(
+            pl.when(is_priced).then(_over(pl.col("price").forward_fill())).alias("last_price"),
+            _median("price", 28).alias("price_median_28"),
+            _median("price", 91).alias("price_median_91"),
+            _median("price", 364).alias("price_median_364"),
+            pl.col("is_promoted").alias("is_promoted_now"),
+            _mean(promoted, 28).alias("promotion_share_28"),
+            _mean(promoted, 364).alias("promotion_share_364"),
+            _mean(on_offer, 364).alias("promoted_mean_364"),
+            _mean(regular, 56).alias("regular_mean_56"),
+            _mean(regular, 364).alias("regular_mean_364"),
+        )
+        .filter("is_reported")
+        .with_columns(
+            (pl.col("last_price") / pl.col("price_median_91")).alias("price_ratio_91"),
+            (pl.col("price_median_91") / pl.col("price_median_364")).alias("price_ratio_364"),
+        )
     )
-    return _publish(rows.filter("is_reported"), "price_history").lazy()
 
 
 def _over(expr: pl.Expr) -> pl.Expr:
@@ -106,15 +137,16 @@ def _demand_windows() -> list[pl.Expr]:
     return [
         units.alias("last_units"),
         *(_mean(units, d).alias(f"mean_{d}") for d in (7, 14, 28, 56, 91, 182, 364)),
+        *((_mean(half(units), d) ** 2).alias(f"half_mean_{d}") for d in (7, 28, 91, 364)),
         *(_deviation(d).alias(f"std_{d}") for d in (28, 91, 364)),
         *(_mean(is_zero, d).alias(f"zero_share_{d}") for d in (28, 91, 364)),
         *(_over(units.rolling_max_by(PERIOD_ON, f"{d}d")).alias(f"max_{d}") for d in (28, 91, 364)),
-        *(_quantile(q / 100, d).alias(f"q{q}_{d}") for d in (91, 364) for q in (25, 50, 75, 95)),
-        _quantile(0.99, 364).alias("q99_364"),
+        *(_quantile(q / 100, d).alias(f"q{q}_{d}") for d in (56, 91, 364) for q in (25, 50, 75, 95)),
+        *(_quantile(0.99, d).alias(f"q99_{d}") for d in (91, 364)),
         _mean(of_sales, 91).alias("sale_size_91"),
         (pl.col(PERIOD_ON) - pl.col("sold_on")).dt.total_days().cast(pl.Float64).alias("days_since_sale"),
         (pl.col(PERIOD_ON) - pl.col("born_on")).dt.total_days().cast(pl.Float64).alias("age_days"),
-        *(_mean(lines, d).alias(f"lines_mean_{d}") for d in (28, 91)),
+        *(_mean(lines, d).alias(f"lines_mean_{d}") for d in (28, 91, 364)),
         *(
             _mean(pl.when(weekday == number).then(units), 182).alias(f"weekday_mean_{name}")
             for number, name in enumerate(columns.WEEKDAYS, start=1)
@@ -128,17 +160,11 @@ def _level() -> pl.Expr:
     return pl.coalesce(blend, "mean_91", "mean_364", 0.0).clip(SMALLEST_LEVEL)
 
 
-def _year_ago(rows: pl.DataFrame, panel: Panel) -> pl.DataFrame:
-    """`year_ago_mean_28`: the row's own `mean_28` at the last open period up to 364 days ago; null before the first sale."""
-    year_ago = panel.calendar[PERIOD_ON].search_sorted(
-        panel.calendar[PERIOD_ON].dt.offset_by(f"-{YEAR_DAYS}d"), side="right"
-    )
-    lookup = panel.calendar.select("index", (year_ago.cast(pl.Int64) - 1).alias("then")).filter(pl.col("then") >= 0)
-    lookup = lookup.cast({"then": pl.UInt32})
-    past = rows.select("history", pl.col("index").alias("then"), pl.col("mean_28").alias("year_ago_mean_28"))
-    return rows.join(lookup, on="index", how="left", maintain_order="left").join(
-        past, on=["history", "then"], how="left", maintain_order="left"
-    )
+def _year_ago_index(calendar: pl.DataFrame) -> pl.DataFrame:
+    """`index` of an open period to `then`, the index of the last open period up to 364 days before it."""
+    dates = calendar[PERIOD_ON]
+    then = dates.search_sorted(dates.dt.offset_by(f"-{YEAR_DAYS}d"), side="right").cast(pl.Int64) - 1
+    return calendar.select("index", then.alias("then")).filter(pl.col("then") >= 0).cast({"then": pl.UInt32})
 
 
 def _recent_units(rows: pl.DataFrame) -> pl.Series:
@@ -153,11 +179,18 @@ def _recent_units(rows: pl.DataFrame) -> pl.Series:
     return pl.Series("recent_units", recent, dtype=pl.Array(pl.Float32, size)).arr.to_list()
 
 
-def _publish(rows: pl.DataFrame, view: str) -> pl.DataFrame:
-    """`rows` as the view's table: key, times, features in their declared order and type."""
-    return rows.select(
+def _publish(pieces: Iterable[pl.DataFrame], view: str) -> pl.LazyFrame:
+    """The pieces as the view's table: key, times, features in their declared order and type."""
+    columns_of = [
         SERIES_ID,
         EVENT_AT,
         KNOWN_AT,
         *(pl.col(f.name).cast(_TYPES[f.dtype]).alias(f.name) for f in columns.FEATURES[view]),
-    )
+    ]
+    return pl.concat([piece.select(columns_of) for piece in pieces] or [_nothing(view)]).lazy()
+
+
+def _nothing(view: str) -> pl.DataFrame:
+    times = {EVENT_AT: pl.Datetime("us", "UTC"), KNOWN_AT: pl.Datetime("us", "UTC")}
+    features = {f.name: _TYPES[f.dtype] for f in columns.FEATURES[view]}
+    return pl.DataFrame(schema={SERIES_ID: pl.String, **times, **features})

@@ -7,6 +7,7 @@ later changes no row that was known before it: rows after it see the corrected p
 saw. So a correction starts a new *vintage* of its series' history; a source that never corrects has one vintage.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -18,6 +19,8 @@ from platform_assets.names import EVENT_AT, KNOWN_AT, PERIOD_ON, SERIES_ID, UNIT
 # Live is what sold in the last 91 days. Rows are kept a week longer, so that the edge is inside.
 LIVE_DAYS: Final = 91
 TAIL_DAYS: Final = 98
+_PIECE_ROWS: Final = 300_000  # 100 columns of them are 240 MB
+_HALF_STEPS: Final = 2.0**20
 _KEY: Final = [SERIES_ID, PERIOD_ON]
 _VALUES: Final = ("price", "is_promoted", "stock", "lines")
 
@@ -34,6 +37,16 @@ class Panel:
 
     rows: pl.DataFrame
     calendar: pl.DataFrame
+
+    def pieces(self) -> Iterator[pl.DataFrame]:
+        """`rows` in pieces of whole histories, so that what is computed beside them stays small."""
+        histories = self.rows["history"]
+        begin = 0
+        while begin < len(histories):
+            end = min(begin + _PIECE_ROWS, len(histories))
+            end = int(histories.search_sorted(histories[end - 1], side="right"))
+            yield self.rows[begin:end]
+            begin = end
 
 
 def latest(sales: pl.LazyFrame, *, known_by: datetime | None = None) -> pl.LazyFrame:
@@ -80,6 +93,11 @@ def dense(
     histories, published = _histories(revisions, calendar, published)
     rows = _expand(histories, published, calendar, lookback_days)
     return Panel(_fill(rows, revisions, histories), calendar)
+
+
+def half(units: pl.Expr) -> pl.Expr:
+    """Root of `units`, rounded to a multiple of 2^-20: sums of such numbers are exact, whatever their order."""
+    return (units.sqrt() * _HALF_STEPS).round() / _HALF_STEPS
 
 
 def _published(revisions: pl.DataFrame, calendar: pl.DataFrame, start_on: date | None) -> pl.DataFrame:

@@ -44,6 +44,7 @@ def _derived() -> dict[str, pl.Expr]:
     return {
         "weekday_mean_target": of_weekday,
         "season_ratio": (pl.col("season_mean_29") + prior) / (pl.col("year_ago_mean_28") + prior),
+        "season_half_ratio": (pl.col("season_half_29") + prior) / (pl.col("year_ago_half_28") + prior),
         "season_market_ratio_7": pl.col("season_market_7") / pl.col("year_ago_market_28"),
         "season_market_ratio_29": pl.col("season_market_29") / pl.col("year_ago_market_28"),
         # A Poisson series is silent so long with probability exp(-this): one split tells the dead of any volume.

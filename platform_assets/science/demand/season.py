@@ -8,7 +8,7 @@ import polars as pl
 from platform_assets.names import EVENT_AT, KNOWN_AT, PERIOD_ON, SERIES_ID, TARGET_DAY, UNITS
 from platform_assets.science.demand import columns
 from platform_assets.science.demand.market import market_index
-from platform_assets.science.demand.panel import TAIL_DAYS, dense
+from platform_assets.science.demand.panel import TAIL_DAYS, dense, half
 
 # A target T is described by the days around T - 364, the last of which is T - 350: known 322 days before any issue.
 YEAR_DAYS: Final = 364
@@ -34,6 +34,7 @@ def season(
         "history",
         "index",
         units.fill_null(0.0).cum_sum().over("history").alias("total"),
+        half(units).fill_null(0.0).cum_sum().over("history").alias("half"),
         units.is_not_null().cum_sum().over("history").cast(pl.Float64).alias("count"),
     )
     rows = (
@@ -42,12 +43,15 @@ def season(
         .join(targets, on="index", maintain_order="left")
     )
     for bound in _BOUNDS:
-        at = sums.select("history", pl.col("index").alias(bound), pl.col("total", "count").name.prefix(f"{bound}_"))
+        at = sums.select(
+            "history", pl.col("index").alias(bound), pl.col("total", "half", "count").name.prefix(f"{bound}_")
+        )
         rows = rows.join(at, on=["history", bound], how="left", maintain_order="left")
     return (
         rows.with_columns(
-            _mean("near_from", "near_to").alias("season_mean_7"),
-            _mean("wide_from", "wide_to").alias("season_mean_29"),
+            _mean("total", "near_from", "near_to").alias("season_mean_7"),
+            _mean("total", "wide_from", "wide_to").alias("season_mean_29"),
+            (_mean("half", "wide_from", "wide_to") ** 2).alias("season_half_29"),
         )
         .select(
             SERIES_ID,
@@ -60,10 +64,10 @@ def season(
     )
 
 
-def _mean(begin: str, end: str) -> pl.Expr:
-    """Mean units between two bounds; a bound before the history counts from its beginning, null where nothing lies in it."""
+def _mean(of: str, begin: str, end: str) -> pl.Expr:
+    """Mean between two bounds; a bound before the history counts from its beginning, null where nothing lies in it."""
     count = pl.col(f"{end}_count") - pl.col(f"{begin}_count").fill_null(0.0)
-    total = pl.col(f"{end}_total") - pl.col(f"{begin}_total").fill_null(0.0)
+    total = pl.col(f"{end}_{of}") - pl.col(f"{begin}_{of}").fill_null(0.0)
     return pl.when(count > 0).then(total / count)
 
 
