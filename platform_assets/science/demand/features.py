@@ -52,7 +52,7 @@ def _describe(rows: pl.DataFrame, year_ago: pl.DataFrame, market: pl.DataFrame) 
     """The rows to publish, of whole histories, with every demand feature."""
     rows = (
         rows.with_columns(_demand_windows())
-        .with_columns(_level().alias("level"), (pl.col("mean_91") / pl.col("lines_mean_91")).alias("line_size_91"))
+        .with_columns(_level().alias("level"), line_size_91=_line_size())
         .join(year_ago, on="index", how="left", maintain_order="left")
     )
     past = rows.select(
@@ -153,6 +153,11 @@ def _demand_windows() -> list[pl.Expr]:
         ),
         _mean(pl.col("is_out").cast(pl.Float64), 28).alias("stock_out_share_28"),
     ]
+
+
+def _line_size() -> pl.Expr:
+    lines = pl.col("lines_mean_91")
+    return pl.when(lines > 0).then(pl.col("mean_91") / lines)  # null where it has sold nothing: live on its last day
 
 
 def _level() -> pl.Expr:
