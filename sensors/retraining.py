@@ -100,7 +100,7 @@ def gather(
     trained_until = _trained_until(instance, model)
     now: datetime = clock.now()
     rows = None
-    if policy.new_rows is not None and trained_until is not None:
+    if trained_until is not None and (policy.new_rows is not None or policy.is_older(now - trained_until)):
         rows = _rows_between(tables, trained_until, now)
     running = dg.RunsFilter(job_name=names.retraining_job(model), statuses=UNFINISHED)
     return RetrainingEvidence(

@@ -25,7 +25,7 @@ class RetrainingPolicy:
     drift: bool = True  # when the check `feature_drift` fails
     error: bool = True  # when the check `error` fails
     new_rows: int | None = None  # when that many rows have come since the last training
-    max_age_days: int | None = 28  # when the last training read nothing newer than that
+    max_age_days: int | None = 28  # when the last training read nothing newer than that, and newer rows have come
     cooldown_days: float = 7.0  # nothing but a request by hand so soon after the last training
 
     def __post_init__(self) -> None:
@@ -39,6 +39,10 @@ class RetrainingPolicy:
         days = self.cooldown_days
         if isinstance(days, bool) or not isinstance(days, int | float) or not 0 <= days < float("inf"):
             raise _wrong("cooldown_days", days, "a number of days of at least 0")
+
+    def is_older(self, age: timedelta) -> bool:
+        """Whether a training of this age is past `max_age_days`."""
+        return self.max_age_days is not None and age / DAY >= self.max_age_days
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> "RetrainingPolicy":
@@ -210,7 +214,9 @@ def _staleness(evidence: RetrainingEvidence, policy: RetrainingPolicy) -> list[_
     if policy.max_age_days is None or evidence.trained_until is None:
         return []
     days = (evidence.now - evidence.trained_until) / DAY
-    if days < policy.max_age_days:
+    if not policy.is_older(evidence.now - evidence.trained_until):
+        return []
+    if evidence.rows_since_training == 0:  # a source that has ended: nothing new could be learned
         return []
     times = int(days // policy.max_age_days)
     reason = f"the last training read nothing newer than {days:.1f} days, at most {policy.max_age_days}"

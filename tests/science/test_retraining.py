@@ -63,6 +63,13 @@ TABLE = [
         [],
         ("staleness", "3/2025-06-02T12:00/1"),
     ),
+    (
+        "old, and nothing new has come: the source has ended",
+        evidence(trained_until=OLD, rows_since_training=0),
+        EVERYTHING,
+        [],
+        None,
+    ),
     ("age is no matter", evidence(trained_until=OLD), RetrainingPolicy(max_age_days=None), [], None),
     ("a request", evidence(requests=("ada-1",)), EVERYTHING, [], ("manual", "ada-1")),
     (
