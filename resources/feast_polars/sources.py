@@ -50,9 +50,10 @@ class Sources:
         """Whether there is anything to read yet."""
         uri = self.uri(source)
         if self.is_delta(source):
-            from deltalake import DeltaTable
-
-            return DeltaTable.is_deltatable(uri, storage_options=self._options(source))
+            try:
+                return self._table(source) is not None
+            except FeatureStoreError:
+                return False
         if "://" in uri or not Path(uri).is_dir():
             return "://" in uri or bool(glob.glob(uri))
         return any(Path(uri).rglob("*.parquet"))
@@ -67,12 +68,12 @@ class Sources:
         Raises: FeatureStoreError if there is nothing to read or the file is damaged.
         """
         uri = self.uri(source)
+        if self.is_delta(source):
+            return pl.scan_delta(self._table(source), storage_options=self._options(source))
         if not self.exists(source):
             raise FeatureStoreError(
                 f"source `{source.name}`: there is nothing at {uri}", hint="materialize its table first"
             )
-        if self.is_delta(source):
-            return pl.scan_delta(self._table(source), storage_options=self._options(source))
         options = self._options(source) if "://" in uri else None
         path = f"{uri}/**/*.parquet" if Path(uri).is_dir() else uri
         try:
@@ -92,7 +93,8 @@ class Sources:
                 self._opened[uri] = DeltaTable(uri, storage_options=self._options(source))
             except TableNotFoundError as error:
                 raise FeatureStoreError(
-                    f"source `{source.name}`: there is no Delta table at {uri}", hint="materialize its table first"
+                    f"source `{source.name}`: there is nothing at {uri}, no Delta table",
+                    hint="materialize its table first",
                 ) from error
         return self._opened[uri]
 
