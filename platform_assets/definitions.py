@@ -19,6 +19,14 @@ from resources.landing import Landing
 
 PROJECT = Path(__file__).parents[1]
 
+# Beginnings of what Dagster says of its own calls each time that definitions load.
+BETA = (
+    "Class `LocalFileCodeReference`",
+    "Class `CodeReferencesMetadataValue`",
+    "Function `load_definitions_from_module",
+    "InitResourceContext",
+)
+
 
 def component_tree() -> dg.ComponentTree:
     """The autoloaded folders of defs/, unloaded."""
@@ -60,7 +68,8 @@ def settings() -> Settings:
 
 def child_environment(settings: Settings, home: Path) -> dict[str, str]:
     """The environment of a Dagster process that loads these settings; secrets never stand in its arguments."""
-    return {**os.environ, **settings.environment(), "DAGSTER_HOME": str(home)}
+    noise = ",".join(f"ignore:{text}" for text in BETA)
+    return {**os.environ, "PYTHONWARNINGS": noise, **settings.environment(), "DAGSTER_HOME": str(home)}
 
 
 @dg.definitions

@@ -334,13 +334,18 @@ def test_age_and_new_rows_are_measured_from_the_last_training(world: World) -> N
     import polars as pl
 
     class Tables:
+        def __init__(self, newest: int = -5) -> None:
+            self.newest = newest
+
         def scan(self, name: str) -> pl.LazyFrame:
             assert name == names.SALES
-            return pl.LazyFrame({names.KNOWN_AT: [NOW - timedelta(days=day) for day in range(-5, 60)]})
+            return pl.LazyFrame({names.KNOWN_AT: [NOW - timedelta(days=day) for day in range(self.newest, 60)]})
 
     world.promote("1")
     world.trained(NOW - timedelta(days=30))
-    request = world.tick(RetrainingPolicy(max_age_days=28))
+    ended = world.tick(RetrainingPolicy(max_age_days=28), Tables(newest=30))
+    assert isinstance(ended, dg.SkipReason), "nothing newer than the training has come"
+    request = world.tick(RetrainingPolicy(max_age_days=28), Tables())
     assert isinstance(request, dg.RunRequest)
     assert request.tags[names.TAG_CAUSE].startswith("staleness/1/2025-05-31T12:00/1")
     world.launch(request, dg.DagsterRunStatus.SUCCESS)
