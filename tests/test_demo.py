@@ -1,0 +1,299 @@
+"""The main job end to end on a small world, through the command line: from a file to a champion, and every question about it."""
+
+import io
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from platform_assets import cli, locate
+from platform_assets.components.model_assets import STAGES, model_names
+from platform_assets.errors import ConfigurationError, LedgerError, PerennialError, TableError
+from platform_assets.locate import current
+from resources.ledger import Ledger
+from tests.small import LAST_ON, write_world
+
+ISSUED_AT = datetime(2025, 2, 23, 23, tzinfo=UTC)  # the midnight in Berlin that ends the last day
+QUANTILES = ["q015", "q250", "q500", "q750", "q950", "q990"]
+
+
+@dataclass
+class Demo:
+    """A state directory after one demo, and what the demo printed."""
+
+    state: Path
+    world: Path
+    printed: str
+
+    def ask(self, *arguments: str) -> Result:
+        """A command on this state; an error made on purpose is raised."""
+        return invoke(*arguments, "--state", str(self.state))
+
+    def answer(self, *arguments: str) -> Any:
+        return json.loads(self.ask(*arguments, "--json").stdout)
+
+    @cached_property
+    def settings(self) -> Any:
+        return current(self.state)
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.settings.ledger()
+
+    def table(self, name: str) -> pl.DataFrame:
+        return self.settings.tables().scan(name).collect()
+
+    def champion(self, model: str) -> str:
+        found = self.ledger.champion(model)
+        assert found is not None
+        return found.version
+
+
+def invoke(*arguments: str) -> Result:
+    result = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=True)
+    if isinstance(result.exception, Exception):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    folder = tmp_path_factory.mktemp("demo")
+    world = write_world(folder / "world.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(locate, "STATES", folder / "states")  # else the user's last demo would be forgotten
+        printed = invoke("demo", "--data", str(world), "--source", "simulator", "--state", str(folder / "state"))
+        yield Demo(folder / "state", world, printed.output)
+
+
+def test_every_stage_of_every_model_was_made(demo: Demo) -> None:
+    for model in model_names():
+        for stage in STAGES:
+            assert re.search(rf"{model}/{stage}: \d+\.\d s", demo.printed), f"{model}/{stage}"
+    assert "FAILED" not in demo.printed
+    assert re.search(r"did: data, demand, .*; \d+ s, peak memory \d\.\d+ GB", demo.printed)
+
+
+def test_lines_in_are_lines_accepted_and_lines_set_aside(demo: Demo) -> None:
+    lines, aside = demo.table("simulator/lines"), demo.table("simulator/quarantine")
+    given = pl.read_parquet(demo.world)
+    assert lines.height == given.height
+    assert demo.table("sales").height + aside["file_row"].n_unique() == lines.height
+    assert demo.table("sales")["series_id"].n_unique() == given.select("store", "sku").n_unique()
+
+
+def test_demand_has_a_champion_that_earned_it(demo: Demo) -> None:
+    champion = demo.ledger.champion("demand")
+    assert champion is not None
+    (decision,) = demo.ledger.decisions("demand", kind="gate")
+    assert decision.answer == "better"
+    assert champion.version == "1"
+    assert champion.from_version is None
+    improvement = champion.evidence["improvement"]
+    assert 0 < improvement["low"] <= improvement["estimate"] <= improvement["high"] < 1
+    assert champion.evidence["against"] in champion.reason
+    assert not champion.evidence["is_against_champion"]
+
+
+def test_each_other_model_has_a_champion_or_a_recorded_refusal(demo: Demo) -> None:
+    for model in model_names():
+        (decision,) = demo.ledger.decisions(model, kind="gate")
+        champion = demo.ledger.champion(model)
+        assert (champion is not None) == bool(decision.evidence["promotes"]), model
+        assert decision.reasons
+
+
+def test_the_registry_mirrors_the_ledger(demo: Demo) -> None:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(demo.settings.mlflow_uri)
+    for model in model_names():
+        champion = demo.ledger.champion(model)
+        aliases = {name: str(version) for name, version in client.get_registered_model(model).aliases.items()}
+        assert aliases == ({"champion": champion.version} if champion else {})
+
+
+def test_nothing_was_learned_from_the_rows_that_judge(demo: Demo) -> None:
+    for model in model_names():
+        (decision,) = demo.ledger.decisions(model, kind="gate")
+        judged_from = datetime.fromisoformat(decision.evidence["judged_from"])
+        manifest = demo.settings.registry().manifest(model, "1")
+        assert manifest.evaluation.cut_at <= judged_from
+        assert manifest.shipped.cut_at > judged_from
+        rows = demo.table(f"{model}/training_set")
+        judged = rows.filter(pl.col("purpose") == "evaluation")
+        assert judged["issued_at"].min() == judged_from
+        fitted = rows.filter((pl.col("purpose") == "fit") & (pl.col("label_known_at") <= manifest.evaluation.cut_at))
+        assert fitted.height == manifest.evaluation.row_count
+        assert (fitted["label_known_at"] <= judged_from).all()
+        assert (rows.filter(pl.col("label_known_at").is_not_null())["label_known_at"] > judged_from).any()
+        assert rows.filter(pl.col("label_known_at") <= pl.col("issued_at")).is_empty()
+
+
+def test_the_champion_said_the_coming_28_days_of_every_live_series(demo: Demo) -> None:
+    said = demo.table("demand/predictions")
+    assert set(said["model_version"]) == {"1"}
+    assert set(said["issued_at"]) == {ISSUED_AT}
+    assert set(said["target_on"]) == {LAST_ON + timedelta(days=ahead) for ahead in range(1, 29)}
+    assert (said["horizon_days"] == (said["target_on"] - LAST_ON).dt.total_days()).all()
+    sales = demo.table("sales").filter(pl.col("units") > 0)
+    live = sales.filter(pl.col("period_on") > LAST_ON - timedelta(days=91))["series_id"].unique()
+    assert set(said["series_id"]) == set(live)
+    assert said.height == 28 * live.len()
+    assert said.select(QUANTILES).null_count().sum_horizontal().item() == 0
+    for low, high in itertools.pairwise(QUANTILES):
+        assert (said[low] <= said[high]).all()
+
+
+def test_why_tells_version_time_data_and_reason(demo: Demo) -> None:
+    text = demo.ask("why", "demand").stdout
+    assert re.search(r"demand@1 is champion since \d{4}-\d\d-\d\d \d\d:\d\d UTC \(promotion\)", text)
+    assert "trained: first training: the demo" in text
+    assert "demand/training_set v0" in text
+    answer = demo.answer("why", "demand")
+    assert answer["champion"]["version"] == "1"
+    assert answer["champion"]["reason"] in text
+    assert answer["before"] is None
+    assert set(answer["data"]) == {"tables", "rows", "code"}
+
+
+def test_why_of_a_refused_model_tells_the_refusal(demo: Demo, tmp_path: Path) -> None:
+    """In a state of its own, in which the gate has refused the only candidate."""
+    (tmp_path / "source.json").write_bytes((demo.state / "source.json").read_bytes())
+    ledger = current(tmp_path).ledger()
+    at = datetime(2025, 3, 1, tzinfo=UTC)
+    ledger.record_decision(
+        "gate", "dormant", "undecided", reasons=["too little"], evidence={"version": "1", "promotes": False}, at=at
+    )
+    text = invoke("why", "dormant", "--state", str(tmp_path)).stdout
+    assert "dormant has no champion yet" in text
+    assert "refused: dormant@1 (undecided): too little" in text
+    with pytest.raises(TableError, match="dormant has said nothing yet"):
+        invoke("predict", "dormant", "--state", str(tmp_path))
+
+
+def test_why_of_an_unknown_model_names_the_known(demo: Demo) -> None:
+    with pytest.raises(ConfigurationError, match="no model 'demnad'; known: demand, "):
+        demo.ask("why", "demnad")
+
+
+def test_predict_prints_the_forecast_with_the_stock_that_the_costs_imply(demo: Demo) -> None:
+    series = demo.table("demand/predictions")["series_id"].unique().sort()[0]
+    table = pl.read_csv(io.StringIO(demo.ask("predict", "demand", "--series", series, "--csv").stdout))
+    assert table.height == 28
+    assert set(table["series_id"]) == {series}
+    # A unit too many costs 10%, one too few 30%: the level is 30 / 40 = .75.
+    assert ((table["stock_level"] - table["q750"]).abs() <= 1.0).all()
+    text = demo.ask("predict", "demand", "--series", series).stdout
+    assert "one unit too many costs 10% of its price, one too few 30%" in text
+    assert len(demo.answer("predict", "demand", "--series", series)["predictions"]) == 28
+
+
+def test_predict_of_an_unknown_series_names_some_that_there_are(demo: Demo) -> None:
+    with pytest.raises(ConfigurationError, match=r"says nothing about series .*misspelt") as error:
+        demo.ask("predict", "demand", "--series", "store_09/sku_0000")
+    assert "store_01/sku_" in str(error.value)
+
+
+def test_impact_answers_on_a_state(demo: Demo) -> None:
+    assert "demand/predictions" in demo.answer("impact", "sales.price")["impact"]
+
+
+def test_the_first_champion_cannot_be_rolled_back(demo: Demo) -> None:
+    with pytest.raises(LedgerError):
+        demo.ask("rollback", "demand")
+    assert demo.champion("demand") == "1"
+
+
+def test_an_error_is_a_message_and_not_a_traceback(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["perennial", "why", "demnad", "--state", str(demo.state)])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 1
+    assert capsys.readouterr().err.startswith("error: no model 'demnad'; known: demand")
+
+
+def test_the_report_is_a_page_and_figures(demo: Demo) -> None:
+    for name in ("1", "latest"):
+        page = (demo.state / "reports" / "demand" / f"{name}.html").read_text()
+        assert "<html" in page
+        assert "http://" not in page.replace("http://www.w3.org", "")  # complete in itself
+        figures = json.loads((demo.state / "reports" / "demand" / f"{name}.json").read_text())
+        assert figures["primary"] == "pinball"
+    assert f"report:  {demo.state}/reports/demand/latest.html" in demo.printed
+
+
+def test_a_version_can_be_rebuilt(demo: Demo) -> None:
+    answer = demo.answer("reproduce", "demand")
+    assert answer["verdict"] == "equal"
+    assert set(answer["fits"]) == {"shipped", "evaluation"}
+
+
+def test_a_second_demo_trains_nothing_and_shows_the_same_champion(demo: Demo) -> None:
+    before = {model: [p.version for p in demo.ledger.history(model)] for model in model_names()}
+    decisions = {model: len(demo.ledger.decisions(model)) for model in model_names()}
+    tables = {name: demo.settings.tables().version(name) for name in ("sales", "demand/training_set")}
+    answer = json.loads(
+        invoke("demo", "--data", str(demo.world), "--source", "simulator", "--state", str(demo.state), "--json").stdout
+    )
+    assert answer["ran"] == []
+    assert answer["seconds"] < 20
+    assert answer["champions"]["demand"]["champion"]["version"] == "1"
+    assert {model: [p.version for p in demo.ledger.history(model)] for model in model_names()} == before
+    assert {model: len(demo.ledger.decisions(model)) for model in model_names()} == decisions
+    assert {name: demo.settings.tables().version(name) for name in tables} == tables
+
+
+def test_the_source_is_told_from_the_file(demo: Demo) -> None:
+    answer = json.loads(invoke("demo", "--data", str(demo.world), "--state", str(demo.state), "--json").stdout)
+    assert answer["ran"] == []
+
+
+def test_a_state_takes_no_other_data(demo: Demo, tmp_path: Path) -> None:
+    other = write_world(tmp_path / "other.parquet", days=30)
+    with pytest.raises(ConfigurationError, match="belongs to source simulator") as error:
+        invoke("demo", "--data", str(other), "--source", "simulator", "--state", str(demo.state))
+    assert "STATE=path" in str(error.value)
+    with pytest.raises(PerennialError, match="belongs to source simulator"):
+        invoke("demo", "--state", str(demo.state))
+    assert demo.champion("demand") == "1"
+
+
+def test_the_last_demo_is_the_one_that_is_asked(demo: Demo) -> None:
+    assert "demand@1 is champion" in invoke("why", "demand").stdout
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.parquet: no such file"):
+        invoke("demo", "--data", str(tmp_path / "nowhere.parquet"), "--state", str(tmp_path / "state"))
+    assert not (tmp_path / "state").exists()
+
+
+def test_an_unknown_source_is_named(demo: Demo, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"no source 'simulater'.*known: .*simulator"):
+        invoke("demo", "--data", str(demo.world), "--source", "simulater", "--state", str(tmp_path / "state"))
+
+
+def test_no_state_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"it has no source\.json") as error:
+        invoke("why", "demand", "--state", str(tmp_path))
+    assert "make demo" in str(error.value)
+
+
+def test_reset_forgets_one_state_and_nothing_else(demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locate, "STATES", tmp_path / "states")
+    invoke("demo-reset", "--data", str(demo.world), "--state", str(tmp_path / "state"))
+    assert not (tmp_path / "state").exists()
+    assert (demo.state / "source.json").exists()
