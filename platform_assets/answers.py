@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from resources.deployment import Settings
-
 from platform_assets import names
 from platform_assets.components.model_assets import model_names
 from platform_assets.definitions import assemble, component_tree
 from platform_assets.errors import ConfigurationError, TableError
+from resources.deployment import Settings
 from resources.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -78,6 +77,18 @@ def roll_back(settings: Settings, model: str, reason: str) -> Answer:
     settings.registry().mirror_alias(model, promotion.version)
     text = f"{model}: champion is {promotion.version} again, was {promotion.from_version}; reason: {reason}"
     return {"model": model, "version": promotion.version, "was": promotion.from_version, "reason": reason}, text
+
+
+def ask_for_retraining(settings: Settings, model: str, reason: str) -> Answer:
+    """A cause by hand in the ledger, for the model's sensor; the same second's request is refused as a duplicate."""
+    from resources.clock import Clock
+
+    check_model(model)
+    at = Clock().wall_now()
+    episode = f"{at:%Y%m%dT%H%M%S}"
+    Ledger(settings.ledger_url).fire(model, "manual", episode, reason=f"by hand: {reason}", at=at)
+    text = f"{model}: asked for; the sensor {model}_retraining launches it within a minute while `make dev` runs"
+    return {"model": model, "cause": f"manual/{episode}", "reason": reason}, text
 
 
 def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[pl.DataFrame, str]:

@@ -49,15 +49,15 @@ def demo(data: Data = None, source: Source = None, state: State = None, as_json:
 
 @app.command("demo-reset")
 def demo_reset(data: Data = None, source: Source = None, state: State = None) -> None:
-    """Delete the state directory of a demo."""
-    from platform_assets.locate import choose
+    """Delete the state directory of a demo; a directory that no demo has made is left alone."""
+    from platform_assets.locate import made
 
-    settings = choose(data=data, source=source, state=state)
-    if not (settings.state / "source.json").exists():
-        print(f"{settings.state}: nothing to forget")
+    folder = made(data=data, source=source, state=state)
+    if folder is None:
+        print("nothing to forget: no demo has made this state directory")
         return
-    shutil.rmtree(settings.state)
-    print(f"{settings.state}: deleted")
+    shutil.rmtree(folder)
+    print(f"{folder}: deleted")
 
 
 @app.command()
@@ -96,6 +96,20 @@ def rollback(
     from platform_assets.locate import current
 
     _print(*roll_back(current(state), model, reason), as_json)
+
+
+@app.command()
+def retrain(
+    model: str,
+    reason: Annotated[str, typer.Option(help="Why; it stands on the run, the version and in the ledger.")],
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for one retraining of MODEL; its sensor launches it when the daemon runs (make dev)."""
+    from platform_assets.answers import ask_for_retraining
+    from platform_assets.locate import current
+
+    _print(*ask_for_retraining(current(state), model, reason), as_json)
 
 
 @app.command()
