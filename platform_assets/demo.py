@@ -114,14 +114,19 @@ def _run(
 
 
 def failures(result: Any) -> Iterator[str]:
-    """One line for each failed step or blocking check: what and why, innermost cause last."""
+    """One line for each failed blocking check, and for each step that failed otherwise: its innermost cause."""
     for event in result.all_events:
+        if event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.event_specific_data
+            if not check.passed and check.blocking and check.severity is dg.AssetCheckSeverity.ERROR:
+                yield f"{check.asset_key.to_user_string()}: check `{check.check_name}` failed: {check.description}"
         if event.event_type is DagsterEventType.STEP_FAILURE:
             error, lines = event.event_specific_data.error, []
             while error is not None:
                 lines.append(error.message.strip())
                 error = error.cause
-            yield f"{event.step_key}: {lines[-1]}"
+            if not lines[-1].startswith("dagster._core.errors.DagsterAssetCheckFailedError"):
+                yield f"{event.step_key.replace('__', '/')}: {lines[-1]}"
 
 
 def code_digest() -> str:

@@ -45,33 +45,58 @@ def choose(*, data: Path | None, source: str | None, state: Path | None) -> Sett
 
     Raises: ConfigurationError where the state belongs to another source or file.
     """
-    from platform_assets.components.source_choice import recognise, recorded_date_range, source_facts
+    from platform_assets.components.source_choice import recorded_date_range, source_facts
 
-    known = {
-        path.parent.name: path.parent
-        for path in sorted((component_tree().defs_module_path / "data").glob("*/defs.yaml"))
-    }
-    if source is not None and source not in known:
-        raise ConfigurationError(f"no source {source!r} in platform_assets/defs/data; known: {', '.join(known)}")
-    if data is not None and not data.exists():
-        raise ConfigurationError(f"{data}: no such file", hint="DATA= takes a path relative to the current directory")
-    if source is None:
-        source = SIMULATOR if data is None else recognise(data, known)
-    folder = state or STATES / (source if data is None else f"{source}-{data.resolve().stem}")
-    pin = Pin.read(folder)
+    source, folder = _folder(data, source, state)
     wanted = str(data.resolve()) if data is not None else None
-    if pin is not None and (pin.source, pin.data) != (source, wanted):
-        raise ConfigurationError(
-            f"{folder} belongs to source {pin.source} ({pin.data or 'simulated'}), not to {source} ({wanted or 'simulated'})",
-            hint="give this data a state directory of its own with STATE=path (--state)",
-        )
-    starts_on, ends_on = recorded_date_range(data, source_facts(known[source]), state=folder)
+    _refuse_other(Pin.read(folder), folder, source, wanted)
+    starts_on, ends_on = recorded_date_range(data, source_facts(_sources()[source]), state=folder)
     pin = Pin(source, wanted, starts_on, ends_on)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "source.json", pin.to_json())
     STATES.mkdir(exist_ok=True)
     _write(STATES / "current", str(folder.resolve()))
     return Settings.local(folder.resolve(), source, Path(wanted) if wanted else None, window=(starts_on, ends_on))
+
+
+def made(*, data: Path | None, source: str | None, state: Path | None) -> Path | None:
+    """The state directory that a demo on this file has made, None where none has; writes nothing.
+
+    Raises: ConfigurationError where the state named belongs to another source or file than those named.
+    """
+    if state is not None and data is None and source is None:
+        return state if Pin.read(state) else None
+    source, folder = _folder(data, source, state)
+    pin = Pin.read(folder)
+    _refuse_other(pin, folder, source, str(data.resolve()) if data is not None else None)
+    return folder if pin else None
+
+
+def _sources() -> dict[str, Path]:
+    folders = (component_tree().defs_module_path / "data").glob("*/defs.yaml")
+    return {path.parent.name: path.parent for path in sorted(folders)}
+
+
+def _folder(data: Path | None, source: str | None, state: Path | None) -> tuple[str, Path]:
+    """Source and state directory that these name; the source told from the file where it is not named."""
+    from platform_assets.components.source_choice import recognise
+
+    known = _sources()
+    if source is not None and source not in known:
+        raise ConfigurationError(f"no source {source!r} in platform_assets/defs/data; known: {', '.join(known)}")
+    if data is not None and not data.exists():
+        raise ConfigurationError(f"{data}: no such file", hint="DATA= takes a path relative to the current directory")
+    if source is None:
+        source = SIMULATOR if data is None else recognise(data, known)
+    return source, state or STATES / (source if data is None else f"{source}-{data.resolve().stem}")
+
+
+def _refuse_other(pin: Pin | None, folder: Path, source: str, wanted: str | None) -> None:
+    if pin is not None and (pin.source, pin.data) != (source, wanted):
+        raise ConfigurationError(
+            f"{folder} belongs to source {pin.source} ({pin.data or 'simulated'}), not to {source} ({wanted or 'simulated'})",
+            hint="give this data a state directory of its own with STATE=path (--state)",
+        )
 
 
 def current(state: Path | None) -> Settings:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 from click.testing import Result
@@ -18,6 +19,7 @@ from typer.testing import CliRunner
 
 from platform_assets import cli, locate
 from platform_assets.components.model_assets import STAGES, model_names
+from platform_assets.demo import failures
 from platform_assets.errors import ConfigurationError, LedgerError, PerennialError, TableError
 from platform_assets.locate import current
 from resources.ledger import Ledger
@@ -294,6 +296,40 @@ def test_no_state_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
 
 def test_reset_forgets_one_state_and_nothing_else(demo: Demo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locate, "STATES", tmp_path / "states")
-    invoke("demo-reset", "--data", str(demo.world), "--state", str(tmp_path / "state"))
-    assert not (tmp_path / "state").exists()
+    made = locate.choose(data=demo.world, source=None, state=tmp_path / "state").state
+    assert "deleted" in invoke("demo-reset", "--data", str(demo.world), "--state", str(made)).stdout
+    assert not made.exists()
     assert (demo.state / "source.json").exists()
+    assert "nothing to forget" in invoke("demo-reset", "--data", str(demo.world), "--state", str(made)).stdout
+    assert not made.exists()
+
+
+def test_reset_deletes_no_folder_that_no_demo_has_made(demo: Demo, tmp_path: Path) -> None:
+    """Reset pinned the folder that it was given before it looked, and so deleted whatever it was pointed at."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for arguments in (["--state", str(tmp_path)], ["--data", str(demo.world), "--state", str(tmp_path)]):
+        assert "nothing to forget" in invoke("demo-reset", *arguments).stdout
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+    with pytest.raises(ConfigurationError, match="belongs to source simulator"):
+        invoke("demo-reset", "--source", "online_retail", "--state", str(demo.state))
+    assert demo.champion("demand") == "1"
+
+
+def test_a_failed_check_is_told_with_what_it_found() -> None:
+    spec = dg.AssetCheckSpec("values", asset="prices", blocking=True)
+
+    @dg.asset(check_specs=[spec])
+    def prices() -> dg.MaterializeResult:
+        found = dg.AssetCheckResult(check_name="values", passed=False, description="14 rows below 0, such as sku_7")
+        return dg.MaterializeResult(check_results=[found])
+
+    @dg.asset
+    def broken() -> None:
+        raise ValueError("no such shelf")
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize([prices, broken], instance=instance, raise_on_error=False)
+        assert sorted(failures(result)) == [
+            "broken: ValueError: no such shelf",
+            "prices: check `values` failed: 14 rows below 0, such as sku_7",
+        ]
