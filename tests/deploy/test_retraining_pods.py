@@ -52,7 +52,7 @@ class Cluster:
         )
         found = sensor(context)
         assert isinstance(found, dg.RunRequest), found
-        return found.job_name or sensor.job_name, found
+        return str(found.job_name or sensor.job_name), found
 
     def pods(self, model: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
         """Step to the Job that the executor would hand to the API server; `run` is the run's own."""
