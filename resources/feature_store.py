@@ -118,7 +118,7 @@ class FeatureStoreResource(dg.ConfigurableResource):
         return rows.select(keys).hstack(features)
 
     def load_online(self, view: str, start: datetime, end: datetime, *, targets: tuple[int, int] | None = None) -> int:
-        """Load each entity's greatest row of [start, end] by event time into the online store; returns the rows loaded.
+        """Load each entity's latest row of [start, end], as known at `end`, into the online store; returns their number.
 
         Any order of overlapping loads leaves the row with the greatest (event time, known-at time), and a load that was
         killed is completed by the next. `targets` are the first and last target day to load, in days since 1970-01-01.

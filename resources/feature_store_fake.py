@@ -55,7 +55,7 @@ class InMemoryFeatureStore:
         """As the gateway's."""
         import polars as pl
 
-        rows = self.frames[view].filter(pl.col(names.EVENT_AT).is_between(start, end))
+        rows = self.frames[view].filter(pl.col(names.EVENT_AT).is_between(start, end), pl.col(names.KNOWN_AT) <= end)
         if targets is not None:
             rows = rows.filter(pl.col(names.TARGET_DAY).is_between(*targets))
         latest = _latest(rows, self._keys(view))

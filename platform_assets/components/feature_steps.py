@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -10,7 +10,7 @@ import polars as pl
 
 from platform_assets import names
 from platform_assets.components.feature_views import PARTITIONED_BY, ViewSpec
-from platform_assets.errors import ConfigurationError, TableError
+from platform_assets.errors import ConfigurationError
 from platform_assets.science.demand import columns
 
 _TIMES = [names.EVENT_AT, names.KNOWN_AT]
@@ -95,19 +95,17 @@ def load_view(spec: ViewSpec, context: dg.AssetExecutionContext) -> dg.Materiali
     """Load the latest rows known now into the online store."""
     table = names.table_name(names.view_key(spec.name))
     now: datetime = context.resources.clock.now()
-    # Of a source that ended, now is when its last row happened.
-    last = (
-        context.resources.tables.scan(table).filter(pl.col(names.KNOWN_AT) <= now).select(pl.col(names.EVENT_AT).max())
-    )
-    end = last.collect().item()
-    if end is None:
+    known = context.resources.tables.scan(table).filter(pl.col(names.KNOWN_AT) <= now)
+    # Days are counted from the last row: a source may have ended long before now.
+    last = known.select(pl.col(names.EVENT_AT).max()).collect().item()
+    if last is None:
         return dg.MaterializeResult(metadata={"rows loaded": 0})
     targets = None
     if names.TARGET_DAY in spec.keys:
-        today = (end.date() - datetime(1970, 1, 1).date()).days
+        today = (last.date() - date(1970, 1, 1)).days
         targets = (today, today + spec.targets_ahead_days)
     store = context.resources.feature_store
-    loaded = store.load_online(spec.name, end - timedelta(days=spec.online_days), end, targets=targets)
-    if loaded == 0 and targets is None:
-        raise TableError(f"{table}: no row of the last {spec.online_days} days before {end.isoformat()} to load")
-    return dg.MaterializeResult(metadata={"rows loaded": loaded, "as of": end.isoformat()})
+    loaded = store.load_online(spec.name, last - timedelta(days=spec.online_days), now, targets=targets)
+    return dg.MaterializeResult(
+        metadata={"rows loaded": loaded, "last row": last.isoformat(), "as known at": now.isoformat()}
+    )

@@ -41,7 +41,8 @@ class PolarsOfflineStoreConfig(FeastConfigBaseModel):
     )
     known_at: Literal["strict", "feast"] = "feast"
     """Which values a row may hold. `strict`: only what was known at its time, by the source's created_timestamp_column.
-    `feast`: event time alone decides, as in Feast's own stores, with a warning that counts values from the future."""
+    A load into the online store likewise leaves out what was not known by its end. `feast`: event time alone decides,
+    as in Feast's own stores, with a warning that counts values from the future."""
     root: StrictStr | None = None
     """Folder or s3:// prefix that relative paths of sources start from; the repository if not given, and relative to
     it."""
@@ -119,9 +120,11 @@ class PolarsOfflineStore(OfflineStore):
 
         def evaluate() -> pl.DataFrame:
             rows = _between(sources.scan(data_source), columns, timestamp_field, start_date, end_date)
-            rows = in_utc(rows, timestamp_field, created_timestamp_column).filter(pl.col(timestamp_field).is_not_null())
-            known = pl.col(created_timestamp_column or timestamp_field).fill_null(pl.col(timestamp_field))
-            ordered = rows.sort(timestamp_field, known, maintain_order=True)
+            rows = _known(rows, timestamp_field, created_timestamp_column)
+            if end_date is not None and created_timestamp_column and _settings(config).known_at == "strict":
+                rows = rows.filter(pl.col(created_timestamp_column) <= _aware(end_date))
+            times = [timestamp_field, *([created_timestamp_column] if created_timestamp_column else [])]
+            ordered = rows.sort(times, maintain_order=True)
             latest = ordered.unique(keys, keep="last", maintain_order=True) if keys else ordered.tail(1)
             return _with_dummy(latest, join_key_columns).collect()
 
@@ -279,14 +282,17 @@ def _between(
     zone = getattr(schema[event], "time_zone", None)
 
     def bound(instant: datetime) -> pl.Expr:
-        aware = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-        literal = pl.lit(aware, dtype=pl.Datetime("us", "UTC"))
+        literal = pl.lit(_aware(instant), dtype=pl.Datetime("us", "UTC"))
         return literal if zone else literal.dt.replace_time_zone(None)
 
     for limit, keeps in ((start, pl.col(event).ge), (end, pl.col(event).le)):
         if limit is not None:
             frame = frame.filter(keeps(bound(limit)))
     return frame.select(columns)
+
+
+def _aware(instant: datetime) -> datetime:
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def _known(frame: pl.LazyFrame, event: str, known: str | None) -> pl.LazyFrame:

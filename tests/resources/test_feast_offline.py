@@ -213,23 +213,25 @@ def test_without_entity_rows_every_row_of_the_range_is_retrieved(repository: Any
     assert set(joined.columns) == {"shop_id", "sku", "event_timestamp", "sold"}
 
 
-def test_latest_rows_are_the_greatest_by_event_and_known(repository: Any) -> None:
+@pytest.mark.parametrize("known_at", ["strict", "feast"])
+def test_latest_rows_are_the_greatest_by_event_and_known(repository: Any, known_at: str) -> None:
     stores, frame = repository
-    store = stores["strict"]
+    store = stores[known_at]
     view = store.get_feature_view("stocks")
     end = START + 9 * HOUR
     job = store._get_provider().offline_store.pull_latest_from_table_or_query(
         store.config, view.batch_source, ["shop_id", "item"], ["stock"], "happened", "written", START + HOUR, end
     )
-    latest = {(r["shop_id"], r["item"]): r["stock"] for r in job.to_arrow().to_pylist()}
+    latest = {(r["shop_id"], r["item"]): (r["stock"], r["written"]) for r in job.to_arrow().to_pylist()}
     expected: dict[Any, Any] = {}
     for position, row in enumerate(frame.to_dicts()):
-        if START + HOUR <= row["happened"] <= end:
-            order = (row["happened"], row["written"] or row["happened"], position)
+        known = row["written"] or row["happened"]
+        if START + HOUR <= row["happened"] <= end and (known_at == "feast" or known <= end):
+            order = (row["happened"], known, position)
             key = (row["shop_id"], row["item"])
             if key not in expected or order > expected[key][0]:
-                expected[key] = (order, row["stock"])
-    assert latest == {key: value for key, (_, value) in expected.items()}
+                expected[key] = (order, row["stock"], known)
+    assert latest == {key: (stock, known) for key, (_, stock, known) in expected.items()}
 
 
 def test_an_answer_is_one_chunk_because_feast_loads_only_the_first(repository: Any) -> None:

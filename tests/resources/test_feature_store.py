@@ -189,10 +189,24 @@ def test_any_order_of_overlapping_loads_serves_the_latest_row(tmp_path: Path, ki
         for first, last in order:
             store.load_online("price_history", START + DAY * first, START + DAY * last)
         answers.append(store.online(rows, "demand_v1").select("series_id", *columns.VIEWS["price_history"]))
-    table = table_of("price_history", 10).sort("event_at", "known_at").group_by("series_id").last()
+    known = table_of("price_history", 10).filter(pl.col("known_at") <= START + DAY * 9)
+    table = known.sort("event_at", "known_at").group_by("series_id").last()
     expected = rows.select("series_id").join(table, on="series_id", how="left", maintain_order="left")
     for answer in answers:
         assert_frame_equal(answer, expected.select(answer.columns))
+
+
+@pytest.mark.parametrize("kind", ["feast", "fake"])
+def test_day_by_day_the_online_store_knows_what_the_offline_store_knew(tmp_path: Path, kind: str) -> None:
+    """A correction is served from the load that follows its known-at time on, not from its event time."""
+    store = store_of(kind, tmp_path)
+    rows = pl.DataFrame({"series_id": list(SERIES), "target_day": [int(table_of("offer", 10)["target_day"][3])] * 3})
+    for day in range(13):
+        now = START + DAY * day
+        for view in columns.VIEWS:
+            store.load_online(view, START, now)
+        known = store.historical(rows.with_columns(issued_at=pl.lit(now)), "demand_v1").drop("issued_at")
+        assert_frame_equal(store.online(rows, "demand_v1"), known)
 
 
 @pytest.mark.parametrize("kind", ["feast", "fake"])
