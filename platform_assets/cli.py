@@ -69,6 +69,7 @@ def dev(port: Annotated[int, typer.Option(help="Port on loopback.")] = 3000, sta
 
     settings = current(state)
     home = main_job.prepare_home(settings)
+    main_job.tidy(settings)
     print(f"Dagster on http://127.0.0.1:{port} for {settings.state} (stop with Ctrl-C)", flush=True)
     dagster = Path(sys.executable).with_name("dagster")
     arguments = ["dev", "-w", "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)]

@@ -1,25 +1,28 @@
 """The main job in one process: data and features by range, then each model; what is done already is not done again."""
 
+import fcntl
 import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from platform_assets import names
 from platform_assets.components.model_assets import model_names
 from platform_assets.definitions import PROJECT, assemble
-from platform_assets.errors import PerennialError
+from platform_assets.errors import ConfigurationError, PerennialError
 from resources.deployment import Settings
 
 Echo = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+LAUNCHER = "perennial/launcher"  # tag of the demo's own runs
 FIRST_MODEL = "demand"  # its champion is what the demo is about; the others follow
 
 
@@ -37,12 +40,13 @@ def run(settings: Settings, echo: Echo) -> dict[str, Any]:
     started = time.monotonic()
     ledger = Ledger(settings.ledger_url)
     code, data = code_digest(), settings.data_digest()
-    with peak_memory() as peak:
+    with alone(settings), peak_memory() as peak:
         todo = [stage for stage in stages() if ledger.completed(completion(stage, code, data)) is None]
         if todo:
             graph = assemble(settings)
             job = graph.resolve_implicit_global_asset_job_def()
             with dg.DagsterInstance.from_config(str(settings.dagster_home())) as instance:
+                end_dead_runs(instance)
                 for number, stage in enumerate(todo, 1):
                     echo(f"[{number}/{len(todo)}] {stage}")
                     execute(job, instance, stage, settings, echo)
@@ -50,10 +54,44 @@ def run(settings: Settings, echo: Echo) -> dict[str, Any]:
     return {"seconds": time.monotonic() - started, "peak_bytes": peak(), "ran": todo}
 
 
+@contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """One demo at a time in a state directory; the lock dies with its process.
+
+    Raises: ConfigurationError where another demo is at work there.
+    """
+    with (settings.state / "demo.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"another demo is at work in {settings.state}", hint="wait for its end, or give this one STATE=path"
+            ) from error
+        yield
+
+
+def end_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Runs of a demo that was killed fail now: unfinished they would hold their model's place in the queue for hours.
+
+    To be called inside `alone`: no demo is alive then but this one.
+    """
+    statuses = [dg.DagsterRunStatus.NOT_STARTED, *IN_PROGRESS_RUN_STATUSES]
+    unfinished = dg.RunsFilter(tags={LAUNCHER: "demo"}, statuses=statuses)
+    for run in instance.get_runs(filters=unfinished):
+        instance.report_run_failed(run, message="the demo's process was killed")
+
+
+def tidy(settings: Settings) -> None:
+    """`end_dead_runs`, unless a demo is at work."""
+    home = str(settings.dagster_home())
+    with suppress(ConfigurationError), alone(settings), dg.DagsterInstance.from_config(home) as instance:
+        end_dead_runs(instance)
+
+
 def stages() -> list[str]:
-    """`data`, then the models, the demo's first one first."""
+    """`data`, then the models, the demo's first one first, then what is reported of all of them."""
     models = model_names()
-    return ["data", *sorted(models, key=lambda name: (name != FIRST_MODEL, name))]
+    return ["data", *sorted(models, key=lambda name: (name != FIRST_MODEL, name)), names.GROUP_REPORTS]
 
 
 def completion(stage: str, code: str, data: str) -> str:
@@ -62,9 +100,8 @@ def completion(stage: str, code: str, data: str) -> str:
 
 
 def execute(job: dg.JobDefinition, instance: dg.DagsterInstance, stage: str, settings: Settings, echo: Echo) -> None:
-    """One run: the partitioned assets by range, or one model's life."""
+    """One run: the partitioned assets by range, one model's life, or the reports."""
     keys = set(job.asset_layer.executable_asset_keys)
-    tags = {names.TAG_REASON: "first training: the demo", names.TAG_CAUSE: "manual"}
     if stage == "data":
         partitioned = {key for key in keys if job.asset_layer.get(key).partitions_def is not None}
         definition = job.asset_layer.get(dg.AssetKey([names.SALES])).partitions_def
@@ -75,9 +112,13 @@ def execute(job: dg.JobDefinition, instance: dg.DagsterInstance, stage: str, set
         registry = [key for key in (dg.AssetKey(["feature_registry"]),) if key in keys]
         online = [key for key in keys - partitioned if key.path[0] == "online"]
         _run(job, instance, [*registry, *sorted(online)], {}, echo)
+    elif stage == names.GROUP_REPORTS:
+        _run(job, instance, sorted(key for key in keys if job.asset_layer.get(key).group_name == stage), {}, echo)
     else:
-        lifecycle = sorted(key for key in keys if key.path[0] == stage)
-        _run(job, instance, lifecycle, {**tags, names.TAG_MODEL: stage}, echo)
+        is_first = not settings.ledger().decisions(stage, kind="gate")
+        reason = "first training: the demo" if is_first else "the demo, on other code or data than before"
+        tags = {names.TAG_REASON: reason, names.TAG_CAUSE: "manual", names.TAG_MODEL: stage}
+        _run(job, instance, sorted(key for key in keys if key.path[0] == stage), tags, echo)
 
 
 def _run(
@@ -104,7 +145,12 @@ def _run(
 
     instance.add_event_listener(run_id, report)
     result = job.execute_in_process(
-        asset_selection=selection, instance=instance, tags=tags, run_config=QUIET, run_id=run_id, raise_on_error=False
+        asset_selection=selection,
+        instance=instance,
+        tags={**tags, LAUNCHER: "demo"},
+        run_config=QUIET,
+        run_id=run_id,
+        raise_on_error=False,
     )
     if not result.success:
         raise DemoFailedError(

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from platform_assets import cli, locate
 from platform_assets.components.model_assets import STAGES, model_names
-from platform_assets.demo import failures
+from platform_assets.demo import LAUNCHER, alone, failures, tidy
 from platform_assets.errors import ConfigurationError, LedgerError, PerennialError, TableError
 from platform_assets.locate import current
 from resources.ledger import Ledger
@@ -313,6 +313,29 @@ def test_reset_deletes_no_folder_that_no_demo_has_made(demo: Demo, tmp_path: Pat
     with pytest.raises(ConfigurationError, match="belongs to source simulator"):
         invoke("demo-reset", "--source", "online_retail", "--state", str(demo.state))
     assert demo.champion("demand") == "1"
+
+
+def test_runs_of_a_killed_demo_are_ended(demo: Demo) -> None:
+    """Left STARTED, such a run would keep its model's retraining waiting in the queue for hours."""
+    with dg.DagsterInstance.from_config(str(demo.settings.dagster_home())) as instance:
+        own, other = (
+            instance.create_run_for_job(
+                dg.job(name="killed")(lambda: None), tags=tags, status=dg.DagsterRunStatus.STARTED
+            )
+            for tags in ({LAUNCHER: "demo"}, {})
+        )
+        with alone(demo.settings):
+            tidy(demo.settings)  # a demo is at work: its run may be alive
+            assert instance.get_run_by_id(own.run_id).status is dg.DagsterRunStatus.STARTED  # pyright: ignore[reportOptionalMemberAccess]
+        tidy(demo.settings)
+        found = [instance.get_run_by_id(run.run_id) for run in (own, other)]
+        assert [run.status for run in found if run] == [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.STARTED]
+        instance.delete_run(other.run_id)
+
+
+def test_two_demos_do_not_work_in_one_state(demo: Demo) -> None:
+    with alone(demo.settings), pytest.raises(ConfigurationError, match="another demo is at work in"):
+        invoke("demo", "--data", str(demo.world), "--state", str(demo.state))
 
 
 def test_a_failed_check_is_told_with_what_it_found() -> None:
