@@ -85,7 +85,7 @@ def test_join_equals_a_naive_loop(world: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(worlds)
 def test_join_equals_a_naive_loop_on_many_worlds(world: tuple[Any, ...]) -> None:
     check_against_the_loop(world)
