@@ -55,6 +55,7 @@ def _describe(rows: pl.DataFrame, year_ago: pl.DataFrame, market: pl.DataFrame) 
         .with_columns(_level().alias("level"), line_size_91=_line_size())
         .join(year_ago, on="index", how="left", maintain_order="left")
     )
+    # By history, as a late period that a history has not seen looks closed to it.
     past = rows.select(
         "history",
         pl.col("index").alias("then"),
@@ -63,7 +64,7 @@ def _describe(rows: pl.DataFrame, year_ago: pl.DataFrame, market: pl.DataFrame) 
     )
     recent = _recent_units(rows)
     return (
-        rows.join(past, on=["history", "then"], how="left", maintain_order="left")
+        rows.join_asof(past, on="then", by="history", check_sortedness=False)
         .filter("is_reported")
         .with_columns(recent)
         .join(market, on="index", how="left", maintain_order="left")

@@ -1,10 +1,12 @@
 """The panel of a source: each series at each open period, as it was known when the period's figures had come in.
 
-A row (series, period D) of the panel, and of every feature computed from it, is *known at*
-`max(end of D, first known-at of this series' figures for D)`; where the series has no figures for D (it sold
-nothing), at the first known-at of anybody's. It reads exactly the revisions known by then. A correction that comes
-later changes no row that was known before it: rows after it see the corrected past, rows before it keep what they
-saw. So a correction starts a new *vintage* of its series' history; a source that never corrects has one vintage.
+A row (series, period D) of the panel, and of every feature computed from it, is *known at* the arrival of D: its end, or
+the first report of a sale by anybody in D if that comes later (until then D looks closed). Where a series' own first
+figures for D come later still, a second row is known at their time. A row reads exactly the revisions known at its
+`known_at`. A correction that comes later changes no row that was known before it: rows after it see the corrected past,
+rows before it keep what they saw. So a correction starts a new *vintage* of its series' history, and a period that is
+delivered late one of every history; a source that does neither has one vintage. (A source whose series report at
+different hours every day has one for each day: compute it month by month.)
 """
 
 from collections.abc import Iterator
@@ -57,21 +59,23 @@ def latest(sales: pl.LazyFrame, *, known_by: datetime | None = None) -> pl.LazyF
 
 
 def periods(sales: pl.LazyFrame) -> pl.LazyFrame:
-    """Open periods in order: `period_on`, `event_at`, `arrived_at` (when the first figures for it were known), `index`.
+    """Open periods in order: `period_on`, `event_at`, `arrived_at` (when its first sale was known), `index`, `is_late`.
 
-    Open is a period for which some revision reports a sale; in the others the whole source was closed.
+    Open is a period for which some revision reports a sale; in the others the whole source was closed. Late is one that
+    arrived after a period that follows it.
     """
+    overtaken_at = pl.col("arrived_at").reverse().cum_min().reverse().shift(-1)
     return (
-        sales.group_by(PERIOD_ON)
+        sales.filter(pl.col(UNITS) > 0)
+        .group_by(PERIOD_ON)
         .agg(
             pl.col(EVENT_AT).max(),
             pl.max_horizontal(pl.col(EVENT_AT).max(), pl.col(KNOWN_AT).min()).alias("arrived_at"),
-            (pl.col(UNITS) > 0).any().alias("is_open"),
         )
-        .filter("is_open")
-        .drop("is_open")
         .sort(PERIOD_ON)
         .with_row_index("index")
+        .with_columns(overtaken_at.alias("overtaken_at"))
+        .with_columns((pl.col("arrived_at") > pl.col("overtaken_at")).fill_null(value=False).alias("is_late"))
     )
 
 
@@ -101,7 +105,7 @@ def half(units: pl.Expr) -> pl.Expr:
 
 
 def _published(revisions: pl.DataFrame, calendar: pl.DataFrame, start_on: date | None) -> pl.DataFrame:
-    """Each (series, period) of the window from its first sale to `TAIL_DAYS` after its last, with its known-at."""
+    """Each (series, period) of the window from its first sale to `TAIL_DAYS` after its last, with its known-at times."""
     dates = calendar[PERIOD_ON]
     begin = 0 if start_on is None else dates.search_sorted(start_on)
     spans = (
@@ -111,37 +115,39 @@ def _published(revisions: pl.DataFrame, calendar: pl.DataFrame, start_on: date |
         .sort(SERIES_ID)
     )
     until = pl.Series("until", dates.search_sorted(spans["last_on"]), dtype=pl.Int64)
-    first_known = revisions.group_by(SERIES_ID, "index").agg(pl.col(KNOWN_AT).first().alias("first_known_at"))
-    return (
+    arrivals = (
         spans.with_columns(until)
         .select(SERIES_ID, index=pl.int_ranges(pl.col("first").cast(pl.Int64).clip(begin), "until", dtype=pl.UInt32))
         .filter(pl.col("index").list.len() > 0)
         .explode("index")
-        .join(calendar.select("index", EVENT_AT, "arrived_at"), on="index", maintain_order="left")
-        .join(first_known, on=[SERIES_ID, "index"], how="left", maintain_order="left")
-        .select(
-            SERIES_ID,
-            "index",
-            pl.max_horizontal(EVENT_AT, pl.coalesce("first_known_at", "arrived_at")).alias(KNOWN_AT),
-        )
+        .join(calendar.select("index", pl.col("arrived_at").alias(KNOWN_AT)), on="index", maintain_order="left")
     )
+    late = (
+        revisions.group_by(SERIES_ID, "index", maintain_order=True)
+        .agg(pl.col(KNOWN_AT).first())
+        .join(arrivals, on=[SERIES_ID, "index"], suffix="_arrived")
+        .filter(pl.col(KNOWN_AT) > pl.col(f"{KNOWN_AT}_arrived"))
+        .select(SERIES_ID, "index", KNOWN_AT)
+    )
+    return pl.concat([arrivals, late])
 
 
 def _histories(
     revisions: pl.DataFrame, calendar: pl.DataFrame, published: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Histories (series, vintage) with what they may read (`until_at`, exclusive), and `published` with its history."""
-    next_at = calendar.select("index", pl.col(EVENT_AT).shift(-1).alias("next_at"))
     is_first = pl.int_range(pl.len()).over(SERIES_ID, "index") == 0
     corrections = (
-        revisions.join(next_at, on="index", maintain_order="left")
-        .filter(~is_first | (pl.col(KNOWN_AT) > pl.col("next_at")))
+        revisions.join(calendar.select("index", "arrived_at"), on="index", maintain_order="left")
+        .filter(~is_first | (pl.col(KNOWN_AT) > pl.col("arrived_at")))
         .select(SERIES_ID, pl.col(KNOWN_AT).alias("from_at"))
-        .unique()
     )
     first = published.select(SERIES_ID, pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("from_at")).unique()
+    late = calendar.filter("is_late").select(pl.col("arrived_at").alias("from_at"))
+    late = first.select(SERIES_ID).join(late, how="cross")
+    corrections = pl.concat([corrections.join(first, on=SERIES_ID, how="semi"), late]).unique()
     histories = (
-        pl.concat([first, corrections.join(first, on=SERIES_ID, how="semi")])
+        pl.concat([first, corrections])
         .sort(SERIES_ID, "from_at", nulls_last=False)
         .with_columns(pl.col("from_at").shift(-1).over(SERIES_ID).alias("until_at"))
         .with_row_index("history")
@@ -183,8 +189,11 @@ def _expand(
             index=pl.int_ranges("begin", pl.col("last").cast(pl.Int64) + 1, dtype=pl.UInt32),
         )
         .explode("index")
-        .join(histories.select("history", SERIES_ID), on="history", maintain_order="left")
-        .join(calendar.select("index", PERIOD_ON, EVENT_AT), on="index", maintain_order="left")
+        .join(histories.select("history", SERIES_ID, "until_at"), on="history", maintain_order="left")
+        .join(calendar.select("index", PERIOD_ON, EVENT_AT, "arrived_at"), on="index", maintain_order="left")
+        # Until it arrives, a late period looks closed.
+        .filter(pl.col("until_at").is_null() | (pl.col("arrived_at") < pl.col("until_at")))
+        .drop("until_at", "arrived_at")
         .join(
             published.select("history", "index", KNOWN_AT), on=["history", "index"], how="left", maintain_order="left"
         )

@@ -1,6 +1,6 @@
 """What last year said about a target day: the same weekday 364 days before, and the days around it."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 import polars as pl
@@ -20,11 +20,11 @@ _BOUNDS: Final = {"wide_from": 379, "near_from": 368, "near_to": 361, "wide_to":
 def season(
     sales: pl.LazyFrame, *, start_on: date | None = None, end_on: date | None = None, period_days: int = 1
 ) -> pl.LazyFrame:
-    """One row per series and target day, made of the period about 350 days before it, for periods in [start_on, end_on].
+    """One row per series and target day, of the periods in [start_on, end_on], about 350 days before their targets.
 
-    Key `series_id`, `target_day` (days since 1970-01-01 of the period's start); `event_at` and `known_at` of the last
-    period that it read; `columns.SEASON`. A target is described when the last open period up to 350 days before has
-    ended; where the source was closed then, several targets share that period.
+    Key `series_id`, `target_day` (days since 1970-01-01 of the period's start); `event_at` and `known_at` of the period
+    with which its windows were complete: the first open one from 350 days before the target on, as a closed day is known
+    to be closed only when a later one has come in. `columns.SEASON`.
     """
     panel = dense(sales, start_on=start_on, end_on=end_on, lookback_days=max(TAIL_DAYS, AHEAD_DAYS - 322))
     market = market_index(sales, panel.calendar)
@@ -43,10 +43,11 @@ def season(
         .join(targets, on="index", maintain_order="left")
     )
     for bound in _BOUNDS:
+        # By history, as a late period that a history has not seen looks closed to it.
         at = sums.select(
             "history", pl.col("index").alias(bound), pl.col("total", "half", "count").name.prefix(f"{bound}_")
         )
-        rows = rows.join(at, on=["history", bound], how="left", maintain_order="left")
+        rows = rows.join_asof(at, on=bound, by="history", check_sortedness=False)
     return (
         rows.with_columns(
             _mean("total", "near_from", "near_to").alias("season_mean_7"),
@@ -72,31 +73,35 @@ def _mean(of: str, begin: str, end: str) -> pl.Expr:
 
 
 def _targets(market: pl.DataFrame, period_days: int) -> pl.DataFrame:
-    """Each target day with the calendar index of its bounds, the index of its last period, and the market around it."""
-    dates = market[PERIOD_ON]
-    if dates.is_empty():
-        return pl.DataFrame(schema={"index": pl.UInt32})
-    first, last = dates[0] + timedelta(days=AHEAD_DAYS), dates[-1] + timedelta(days=AHEAD_DAYS)
+    """Each target day with the calendar index of its bounds, the index of the period that completes it, and the market."""
+    settled = market.filter(pl.col("market").is_not_null())
+    dates, on_time = market[PERIOD_ON], settled[PERIOD_ON]
     # A weekly source's targets start on its weekday; a daily one's are all days, as nobody knows which will be open.
-    ahead = pl.date_range(first, last, interval=f"{period_days}d", eager=True).alias("target_on")
-    bounds = [
-        (dates.search_sorted(ahead.dt.offset_by(f"-{days}d"), side="right").cast(pl.Int64) - 1).alias(bound)
-        for bound, days in _BOUNDS.items()
-    ]
-    total = [0.0, *market["market"].fill_null(0.0).cum_sum()]
-    around = pl.DataFrame([ahead, *bounds])
+    steps = pl.date_ranges(pl.col(PERIOD_ON).min(), pl.col(PERIOD_ON).max(), interval=f"{period_days}d")
+    ahead = settled.filter(settled.height > 0).select(steps).explode(PERIOD_ON)[PERIOD_ON].drop_nulls()
+    ahead = ahead.dt.offset_by(f"{AHEAD_DAYS}d")
+    targets = pl.DataFrame({"target_on": ahead})
+    targets = targets.with_columns(
+        pl.Series("completed", on_time.search_sorted(ahead.dt.offset_by(f"-{AHEAD_DAYS}d")), dtype=pl.Int64),
+        *(
+            pl.Series(bound, dates.search_sorted(ahead.dt.offset_by(f"-{days}d"), side="right"), dtype=pl.Int64) - 1
+            for bound, days in _BOUNDS.items()
+        ),
+    )
+    total = pl.Series([0.0, *settled["market"].cum_sum()])
 
-    def market_mean(begin: str, end: pl.Expr) -> pl.Expr:
-        sums = pl.Series(total)
-        begin_total = pl.lit(sums).gather(pl.col(begin) + 1)
-        end_total = pl.lit(sums).gather(end + 1)
-        return pl.when(end > pl.col(begin)).then((end_total - begin_total) / (end - pl.col(begin)))
+    def market_mean(begin: str, end: str) -> pl.Expr:
+        # The period that completes a target is not settled when the row is known: the market stops before it.
+        low = on_time.search_sorted(ahead.dt.offset_by(f"-{_BOUNDS[begin]}d"), side="right").cast(pl.Int64)
+        high = on_time.search_sorted(ahead.dt.offset_by(f"-{_BOUNDS[end]}d"), side="right").cast(pl.Int64)
+        high = pl.min_horizontal(pl.lit(high), "completed")
+        sums = pl.lit(total).gather(high) - pl.lit(total).gather(pl.lit(low))
+        return pl.when(high > pl.lit(low)).then(sums / (high - pl.lit(low)))
 
-    return around.select(
-        pl.col("wide_to").cast(pl.UInt32).alias("index"),
+    return targets.select(
+        settled["index"].gather(targets["completed"]).alias("index"),
         pl.col("target_on").cast(pl.Int32).cast(pl.Int64).alias(TARGET_DAY),
         *(pl.when(pl.col(bound) >= 0).then(pl.col(bound)).cast(pl.UInt32).alias(bound) for bound in _BOUNDS),
-        # The period that gives the row its time is not settled when the row is known: the market stops before it.
-        market_mean("near_from", pl.min_horizontal("near_to", pl.col("wide_to") - 1)).alias("season_market_7"),
-        market_mean("wide_from", pl.col("wide_to") - 1).alias("season_market_29"),
+        market_mean("near_from", "near_to").alias("season_market_7"),
+        market_mean("wide_from", "wide_to").alias("season_market_29"),
     )
