@@ -46,3 +46,16 @@ def environment(project: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "POLARS_MAX_THREADS": "2",
     }
+
+
+def shrink_models(project: Path, *models: str, **changes: object) -> None:
+    """Of a copied project: these models alone, with other settings in their defs.yaml, as a user would write them."""
+    import yaml
+
+    for folder in (project / "platform_assets" / "defs" / "models").iterdir():
+        if folder.name not in models:
+            shutil.rmtree(folder)
+            continue
+        stated = yaml.safe_load((folder / "defs.yaml").read_text())
+        stated["attributes"].update(changes)
+        (folder / "defs.yaml").write_text(yaml.safe_dump(stated))
