@@ -7,7 +7,8 @@ from typing import Any
 
 from platform_assets import names
 from platform_assets.answers import check_model
-from platform_assets.components.trained_model import ModelSpec, TrainedModel
+from platform_assets.components.model_spec import ModelSpec
+from platform_assets.components.trained_model import TrainedModel
 from platform_assets.components.training import fit_once, read_training_set, settings_of
 from platform_assets.definitions import component_tree
 from platform_assets.errors import RegistryError

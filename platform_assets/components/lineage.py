@@ -3,7 +3,7 @@
 import dagster as dg
 
 from platform_assets import names
-from platform_assets.components.trained_model import ModelSpec
+from platform_assets.components.model_spec import ModelSpec
 from platform_assets.science.demand import columns
 
 

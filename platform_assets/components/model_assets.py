@@ -7,8 +7,8 @@ from typing import Any
 import dagster as dg
 
 from platform_assets import names, policies
+from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.service_features import services
-from platform_assets.components.trained_model import ModelSpec
 from resources.compute import PROFILES
 
 STAGES = ("training_set", "candidate", "evaluation", "champion", "predictions", "monitoring")

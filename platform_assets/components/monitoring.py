@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from platform_assets import names
-from platform_assets.components.trained_model import ModelSpec
+from platform_assets.components.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from platform_assets import names
+from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.service_features import features_of
-from platform_assets.components.trained_model import ModelSpec
 
 if TYPE_CHECKING:
     import polars as pl

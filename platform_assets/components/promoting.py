@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from platform_assets.components.trained_model import ModelSpec
+from platform_assets.components.model_spec import ModelSpec
 from platform_assets.errors import PromotionConflictError
 
 KIND = "gate"

@@ -4,7 +4,6 @@ import ast
 import difflib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import dagster as dg
 from pydantic import Field
 
+from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.scaffolding import TrainedModelScaffolder
 from platform_assets.components.service_features import features_of, services
 from platform_assets.errors import ConfigurationError
@@ -21,35 +21,6 @@ LABELS = ("units", "is_dormant")
 TASKS = ("quantiles", "probability")
 LABEL_OF: Mapping[str, str] = dict(zip(TASKS, LABELS, strict=True))  # what each task can be judged on
 KINDS = ("lightgbm", "torch", "python")
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What `defs.yaml` and the folder say, as the lifecycle reads it."""
-
-    name: str
-    module: str
-    trainer: str
-    code_version: str
-    task: str
-    label: str
-    feature_service: str
-    features: tuple[str, ...]
-    horizon_days: int
-    rows: int
-    rows_per_series: int
-    recent_density: float
-    seed: int
-    compute: str
-    parameters: Mapping[str, Any]
-    baselines: tuple[str, ...]
-    origins: int
-    gate: Mapping[str, Any]
-    retraining: Mapping[str, Any]
-    tuning: Mapping[str, Any]
-    description: str
-    owners: tuple[str, ...]
-    card: str
 
 
 def model_folder(path: Path) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from platform_assets.components.trained_model import ModelSpec
+from platform_assets.components.model_spec import ModelSpec
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -19,8 +19,9 @@ from dagster.components.core.component_tree import ComponentTreeException
 from dagster.components.testing import create_defs_folder_sandbox
 
 from platform_assets.components.evaluating import Window, evaluation_window
+from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.service_features import features_of, services
-from platform_assets.components.trained_model import ModelSpec, TrainedModel
+from platform_assets.components.trained_model import TrainedModel
 from tests.models.contract import CHECKS, Fitted
 
 PROJECT = Path(__file__).parents[2]

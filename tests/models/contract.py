@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from polars.testing import assert_frame_equal
 
-from platform_assets.components.trained_model import ModelSpec
+from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.training import settings_of
 from platform_assets.science import formats
 from platform_assets.science.constant import Constant
