@@ -8,6 +8,7 @@ size.
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -146,28 +147,76 @@ def labelled(rows: pl.DataFrame, label: str) -> pl.DataFrame:
     return kept
 
 
+@dataclass(frozen=True)
+class Foundation:
+    """A first look at the target that other boosters read as one more feature: a booster for each half of the series.
+
+    Fitting, each half's rows are answered by the booster of the other half, so that what the next boosters read is as
+    wrong as it will be on unseen rows; afterwards both answer, and their mean counts.
+    """
+
+    texts: tuple[str, ...]
+
+    @classmethod
+    def fit(
+        cls, matrix: Matrix, target: Array, halves: NDArray[np.bool_], fit: Callable[[Matrix, Array], str]
+    ) -> tuple[Self, Array]:
+        """The foundation, and its answers for the rows that it was fitted on. Shapes: (n, features), (n,), (n,)."""
+        answers, texts = np.empty(len(target)), []
+        for half in (halves, ~halves):
+            texts.append(fit(matrix[half], target[half]))
+            answers[~half] = _answers(_parse(texts[-1]), matrix[~half])
+        return cls(tuple(texts)), answers
+
+
+def halves_of(rows: pl.DataFrame) -> NDArray[np.bool_]:
+    """(rows,): which half a row belongs to: whole series where there are enough, else every other row."""
+    if "series_id" in rows.columns:
+        half = {name: bool(zlib.crc32(str(name).encode()) & 1) for name in rows["series_id"].unique()}
+        halves = np.array([half[name] for name in rows["series_id"]], dtype=bool)
+        if 0.25 < halves.mean() < 0.75:
+            return halves
+    return np.arange(rows.height) % 2 == 0
+
+
 class _Trees:
-    """Boosters by output, and the design that their rows pass through."""
+    """Boosters by output, the design that their rows pass through, and the foundations that they stand on."""
 
     format: str = ""
 
-    def __init__(self, design: Design, texts: Mapping[str, str]) -> None:
+    def __init__(
+        self, design: Design, texts: Mapping[str, str], foundations: Mapping[str, Foundation] | None = None
+    ) -> None:
         self.design = design
         self.outputs = tuple(texts)
+        self.foundations = dict(foundations or {})
         self._texts = dict(texts)
-        self._boosters = {output: _parse(text, output, len(design.features)) for output, text in texts.items()}
+        width = len(design.features)
+        self._first = {
+            name: [_parse(text, name, width) for text in foundation.texts]
+            for name, foundation in self.foundations.items()
+        }
+        self._boosters = {output: _parse(text, output, width + len(self._first)) for output, text in texts.items()}
 
     def _raw(self, rows: pl.DataFrame) -> Array:
         matrix = self.design.matrix(rows)
         if not rows.height:
             return np.empty((0, len(self.outputs)))
-        predicted = [booster.predict(matrix, num_threads=1) for booster in self._boosters.values()]
-        return np.column_stack([np.asarray(output, dtype=np.float64) for output in predicted])
+        first = [np.mean([_answers(booster, matrix) for booster in pair], axis=0) for pair in self._first.values()]
+        wide = stand_on(matrix, first)
+        return np.column_stack([_answers(booster, wide) for booster in self._boosters.values()])
 
     def files(self) -> dict[str, bytes]:
         """The design as JSON, and each output's trees as LightGBM's text without its parameters."""
-        meta = json.dumps({"outputs": self.outputs, "design": asdict(self.design)}, indent=1)
-        return {_META: meta.encode(), **{f"{output}.txt": text.encode() for output, text in self._texts.items()}}
+        first = {name: len(foundation.texts) for name, foundation in self.foundations.items()}
+        meta = {"outputs": self.outputs, "foundations": first, "design": asdict(self.design)}
+        texts = {**self._texts}
+        for name, foundation in self.foundations.items():
+            texts |= {f"{name}_{number}": text for number, text in enumerate(foundation.texts)}
+        return {
+            _META: json.dumps(meta, indent=1).encode(),
+            **{f"{name}.txt": text.encode() for name, text in texts.items()},
+        }
 
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
@@ -177,13 +226,18 @@ class _Trees:
         return cls(
             Design(tuple(design["features"]), tuple(design["scaled"]), design["level"], float(design["power"])),
             {output: files[f"{output}.txt"].decode() for output in meta["outputs"]},
+            {
+                name: Foundation(tuple(files[f"{name}_{number}.txt"].decode() for number in range(count)))
+                for name, count in meta["foundations"].items()
+            },
         )
 
     def gains(self) -> dict[str, float]:
-        """Feature to its share of the gain of all splits, largest first."""
+        """Feature, or foundation, to its share of the gain of all outputs' splits, largest first."""
         gain = np.sum([booster.feature_importance("gain") for booster in self._boosters.values()], axis=0)
         total = float(gain.sum()) or 1.0
-        shares = {name: float(share) / total for name, share in zip(self.design.features, gain, strict=True)}
+        names = [*self.design.features, *self.foundations]
+        shares = {name: float(share) / total for name, share in zip(names, gain, strict=True)}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
@@ -211,6 +265,11 @@ class TreeProbability(_Trees):
         return pl.DataFrame(np.clip(self._raw(rows), 1e-6, 1 - 1e-6), schema=dict.fromkeys(self.outputs, pl.Float64))
 
 
+def stand_on(matrix: Matrix, first: Sequence[Array]) -> Matrix:
+    """(n, features + foundations): `matrix` with the answers of the foundations beside it."""
+    return np.column_stack([matrix, *first]).astype(np.float32) if first else matrix
+
+
 def fit_each(outputs: Sequence[str], progress: Callable[[str], None], fit: Callable[[int], str]) -> dict[str, str]:
     """Output to the text that `fit` returns for its number, with a line of progress for each."""
     texts = {}
@@ -220,12 +279,16 @@ def fit_each(outputs: Sequence[str], progress: Callable[[str], None], fit: Calla
     return texts
 
 
-def _parse(text: str, output: str, features: int) -> "lgb.Booster":
+def _answers(booster: "lgb.Booster", matrix: Matrix) -> Array:
+    return np.asarray(booster.predict(matrix, num_threads=1), dtype=np.float64)
+
+
+def _parse(text: str, name: str = "booster", features: int | None = None) -> "lgb.Booster":
     import lightgbm as lgb  # 1.4 CPU s
 
     if not text.startswith("tree\n") or "\nend of trees\n" not in text:
-        raise CorruptModelError(f"{output}.txt is no LightGBM model, or is cut off ({len(text)} characters)")
+        raise CorruptModelError(f"{name}.txt is no LightGBM model, or is cut off ({len(text)} characters)")
     booster = lgb.Booster(model_str=text)
-    if booster.num_feature() != features:
-        raise CorruptModelError(f"{output}.txt reads {booster.num_feature()} features, the design has {features}")
+    if features is not None and booster.num_feature() != features:
+        raise CorruptModelError(f"{name}.txt reads {booster.num_feature()} features, the design has {features}")
     return booster

@@ -40,12 +40,14 @@ def planted(rows: int = 2000, seed: int = 0) -> pl.DataFrame:
 
 
 def quantile_settings(threads: int = 1, **parameters: Any) -> FitSettings:
-    small = {"rounds": 25, "bins": 31}
+    small = {"rounds": 25, "first_rounds": 10, "bins": 31}
     return FitSettings(FEATURES, "units", OUTPUTS, LEVELS, small | parameters, threads=threads)
 
 
 def probability_settings(**parameters: Any) -> FitSettings:
-    return FitSettings(FEATURES, "is_dormant", ("probability",), (), {"rounds": 60, "learning_rate": 0.15, "bins": 31} | parameters)
+    return FitSettings(
+        FEATURES, "is_dormant", ("probability",), (), {"rounds": 60, "learning_rate": 0.15, "bins": 31} | parameters
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +95,7 @@ def test_quantiles_never_cross_and_are_never_negative_or_null(model: TreeQuantil
 def test_demand_is_measured_by_the_level(model: TreeQuantiles) -> None:
     """A series ten times the size has ten times the quantiles; only trees that split on `level` itself could tell."""
     rows = planted(300, seed=3)
-    settings = FitSettings(FEATURES[:-1], "units", OUTPUTS, LEVELS, {"rounds": 25, "bins": 31})
+    settings = FitSettings(FEATURES[:-1], "units", OUTPUTS, LEVELS, {"rounds": 25, "first_rounds": 10, "bins": 31})
     trees = demand.fit(planted(), settings)
     large = rows.with_columns(pl.col("level") * 8.0, pl.col("mean_28") * 8.0)
     np.testing.assert_allclose(trees.predict(large).to_numpy(), 8.0 * trees.predict(rows).to_numpy(), rtol=1e-9)
@@ -201,4 +203,4 @@ def test_progress_names_every_output() -> None:
     lines: list[str] = []
     settings = FitSettings(**(vars(quantile_settings(rounds=2)) | {"progress": lines.append}))
     demand.fit(planted(200), settings)
-    assert [line.split(":")[0] for line in lines] == list(OUTPUTS)
+    assert [line.split(":")[0] for line in lines] == ["expected_root", "sale", *OUTPUTS]

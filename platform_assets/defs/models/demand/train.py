@@ -1,5 +1,11 @@
-"""Quantiles of demand by gradient-boosted trees: one booster for each level, all on the scale of the series' own level."""
+"""Quantiles of demand by gradient-boosted trees: one booster for each level, all on the scale of the series' own level.
 
+A quantile's gradient tells only on which side of it a row lies, which is little to learn where demand is heavy-tailed. So
+two boosters that learn from all of a row go first, and the quantiles' boosters read their answers: the expected root of
+demand, and the probability of a sale.
+"""
+
+import numpy as np
 import polars as pl
 
 from platform_assets.science import trees
@@ -9,17 +15,21 @@ from platform_assets.science.fitting import FitSettings
 DEFAULTS = {
     "rounds": 200,
     "learning_rate": 0.07,
-    "leaves": 31,
+    "leaves": 15,
     "min_leaf_rows": 200,
     "column_share": 0.5,
     "row_share": 0.8,
-    "bins": 127,
-    "power": 0.5,
+    "bins": 63,
+    "power": 1 / 3,
+    "first_rounds": 120,
+    "first_learning_rate": 0.08,
+    "first_leaves": 31,
 }
+FOUNDATIONS = {"expected_root": "regression", "sale": "binary"}
 
 
 def fit(rows: pl.DataFrame, settings: FitSettings) -> trees.TreeQuantiles:
-    """One booster per level on all rows with a label."""
+    """One booster per level on all rows with a label, and the two that they stand on."""
     parameters = trees.known_parameters(settings.parameters, DEFAULTS)
     rows = trees.labelled(rows, settings.label)
     design = trees.Design(
@@ -28,11 +38,23 @@ def fit(rows: pl.DataFrame, settings: FitSettings) -> trees.TreeQuantiles:
         level="level" if "level" in rows.columns else None,
         power=parameters.pop("power"),
     )
-    matrix, target = design.matrix(rows), design.target(rows, settings.label)
+    first = {name: parameters.pop(f"first_{name}") for name in ("rounds", "learning_rate", "leaves")}
+    common = {"seed": settings.seed, "threads": settings.threads}
+    matrix, target, halves = design.matrix(rows), design.target(rows, settings.label), trees.halves_of(rows)
+    foundations, answers = {}, []
+    for name, objective in FOUNDATIONS.items():
+        aim = (target > 0).astype(np.float64) if objective == "binary" else target
+
+        def look(matrix: trees.Matrix, aim: trees.Array, objective: str = objective) -> str:
+            return trees.boost(matrix, aim, objective={"objective": objective}, **common, **(parameters | first))
+
+        foundations[name], answer = trees.Foundation.fit(matrix, aim, halves, look)
+        answers.append(answer)
+        settings.progress(f"{name}: fitted")
+    wide = trees.stand_on(matrix, answers)
 
     def quantile(number: int) -> str:
         objective = {"objective": "quantile", "alpha": settings.levels[number]}
-        common = {"seed": settings.seed, "threads": settings.threads}
-        return trees.boost(matrix, target, objective=objective, **common, **parameters)
+        return trees.boost(wide, target, objective=objective, **common, **parameters)
 
-    return trees.TreeQuantiles(design, trees.fit_each(settings.outputs, settings.progress, quantile))
+    return trees.TreeQuantiles(design, trees.fit_each(settings.outputs, settings.progress, quantile), foundations)
