@@ -117,6 +117,7 @@ def problems_of(folder: Path, kind: "Kind") -> list[str]:
     from platform_assets.science.fingerprint import check_files
     from platform_assets.science.manifest import Manifest
 
+    before = set(sys.modules)
     root = folder / "files"
     files = {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
     try:
@@ -133,7 +134,7 @@ def problems_of(folder: Path, kind: "Kind") -> list[str]:
     found = list(_wrong_answers(manifest, rows, answers))
     if not found and not answers.equals(again):
         found.append("a second prediction of the same rows differs")
-    loaded = sorted(name for name in sys.modules if name.startswith(_TRAINING_CODE))
+    loaded = sorted(name for name in set(sys.modules) - before if name.startswith(_TRAINING_CODE))
     return found + ([f"training code was imported: {', '.join(loaded)}"] if loaded else [])
 
 
