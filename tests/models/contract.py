@@ -1,6 +1,6 @@
 """What every model's folder must keep, whatever it predicts and however it is fitted: planted rows, and a check of each promise."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
@@ -147,6 +147,13 @@ def check_rows_stand_alone(fitted: Fitted) -> None:
     assert_frame_equal(one, fitted.answers[7:8], check_exact=True)
 
 
+def check_reads_only_its_features(fitted: Fitted) -> None:
+    """Beside its features stand those of the champion, which a model that does not name them never sees when it answers."""
+    fewer = tuple(name for name in fitted.spec.features if name != SCALE)
+    model = fitted.trainer(fitted.rows, replace(fitted.settings, features=fewer))
+    fitted.task.validate(model.predict(fitted.unseen.select(fewer)), fitted.unseen.height)
+
+
 def check_takes_missing_values(fitted: Fitted) -> None:
     """Rows of a source without prices, plans or lines are answered too, and do not break the range."""
     known = {SCALE, *(name for name in fitted.spec.features if columns.DTYPES[name] in SEQUENCE)}
@@ -177,6 +184,7 @@ CHECKS = (
     check_shape,
     check_round_trip,
     check_rows_stand_alone,
+    check_reads_only_its_features,
     check_takes_missing_values,
     check_beats_a_constant,
     check_deterministic,

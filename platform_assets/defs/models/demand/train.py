@@ -35,7 +35,7 @@ def fit(rows: pl.DataFrame, settings: FitSettings) -> trees.TreeQuantiles:
     design = trees.Design(
         features=settings.features,
         scaled=tuple(name for name in settings.features if name in IN_UNITS),
-        level="level" if "level" in rows.columns else None,
+        level="level" if "level" in settings.features else None,
         power=parameters.pop("power"),
     )
     first = {name: parameters.pop(f"first_{name}") for name in ("rounds", "learning_rate", "leaves")}
