@@ -131,12 +131,10 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
 
 
 def source_of(settings: Settings) -> Any:
-    """Facts of the active source."""
-    from pathlib import Path
+    """Facts of the source of this state directory."""
+    from platform_assets.components.source_choice import source_facts
 
-    from platform_assets.components.sales_source import SalesSource
-
-    return component_tree().load_component(Path("data") / settings.source, SalesSource).facts()
+    return source_facts(component_tree().defs_module_path / "data" / settings.source)
 
 
 def impact_of(settings: Settings, column: str) -> Answer:

@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from platform_assets import cli, locate
+from platform_assets.components import source_window
 from platform_assets.components.model_assets import STAGES, model_names
 from platform_assets.demo import LAUNCHER, alone, failures, tidy
-from platform_assets.errors import ConfigurationError, LedgerError, PerennialError, TableError
+from platform_assets.errors import ConfigurationError, LedgerError, ModelError, PerennialError, TableError
 from platform_assets.locate import current
 from resources.ledger import Ledger
 from tests.small import LAST_ON, write_world
@@ -76,6 +77,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         patch.setattr(locate, "STATES", folder / "states")  # else the user's last demo would be forgotten
         printed = invoke("demo", "--data", str(world), "--source", "simulator", "--state", str(folder / "state"))
         yield Demo(folder / "state", world, printed.output)
+
+
+@pytest.fixture(autouse=True)
+def forgotten(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question comes to a new process, which has not assembled a graph."""
+    monkeypatch.setattr(source_window, "_active", None)
 
 
 def test_every_stage_of_every_model_was_made(demo: Demo) -> None:
@@ -256,6 +263,38 @@ def test_a_second_demo_trains_nothing_and_shows_the_same_champion(demo: Demo) ->
     assert {model: [p.version for p in demo.ledger.history(model)] for model in model_names()} == before
     assert {model: len(demo.ledger.decisions(model)) for model in model_names()} == decisions
     assert {name: demo.settings.tables().version(name) for name in tables} == tables
+
+
+def test_a_champion_whose_features_are_no_more_does_not_block_its_successor(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best baseline stands in for it: else removing a feature would end every retraining of the model."""
+    from platform_assets.answers import source_of
+    from platform_assets.components import evaluating, predicting
+    from platform_assets.reproduction import spec_of
+    from resources.deployment import resources_for
+
+    version, manifest = "1", demo.settings.registry().manifest("demand", "1")
+    aged = replace(manifest, features=(*manifest.features, "moon_phase"))
+    monkeypatch.setattr(evaluating, "champion_manifest", lambda *_: (version, aged))
+    decision = demo.ledger.decisions("demand", kind="gate")[0]
+    candidate = {
+        "version": version,
+        "judged_from": decision.evidence["judged_from"],
+        "champion_fit": "evaluation",
+        "training_set": 0,
+        "reason": "a feature was removed",
+    }
+    context = dg.build_asset_context(resources=resources_for(demo.settings, source_of(demo.settings)))
+    result = evaluating.evaluate_candidate(spec_of("demand"), context, candidate)  # pyright: ignore[reportArgumentType]
+    assert not result.value["evidence"]["is_against_champion"]
+    assert result.value["champion"] == version  # whom the promotion will replace
+    assert result.value["evidence"]["improvement"] == decision.evidence["improvement"]
+
+    registry = context.resources.registry
+    monkeypatch.setattr(type(registry), "manifest", lambda *_: aged)
+    with pytest.raises(ModelError, match="reads features that are no more: moon_phase"):
+        predicting.predict_champion(spec_of("demand"), context)  # pyright: ignore[reportArgumentType]
 
 
 def test_the_source_is_told_from_the_file(demo: Demo) -> None:

@@ -84,7 +84,10 @@ def evaluate_candidate(
             "candidate": res.registry.load(spec.name, version, "evaluation").predict(rows.select(manifest.features))
         }
         champion, against = champion_manifest(spec, res)
-        if champion is not None and against is not None and window.champion_fit is not None:
+        gone = sorted(set(against.features) - set(rows.columns)) if against is not None else []
+        if gone:
+            log.warning(f"champion {champion} reads {gone}, which are no more: the best baseline stands in for it")
+        elif champion is not None and against is not None and window.champion_fit is not None:
             fitted = res.registry.load(spec.name, champion, window.champion_fit)
             predictions["champion"] = fitted.predict(rows.select(against.features))
         predictions |= baselines.for_rows(

@@ -9,6 +9,7 @@ import dagster as dg
 from platform_assets import names
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.service_features import features_of
+from platform_assets.errors import ModelError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,6 +30,11 @@ def predict_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
         return dg.MaterializeResult(metadata={"champion": "none yet", "dagster/row_count": 0})
     rows = feature_rows(spec, res)
     manifest = res.registry.manifest(spec.name, champion.version)
+    if gone := sorted(set(manifest.features) - set(rows.columns)):
+        raise ModelError(
+            f"{spec.name}@{champion.version} reads features that are no more: {', '.join(gone)}",
+            hint=f"retrain it: perennial retrain {spec.name} --reason '...'; or put the features back",
+        )
     with res.compute.profile(spec.compute).limits():
         answers = res.registry.load(spec.name, champion.version).predict(rows.select(manifest.features))
     task = TASKS[spec.task]
