@@ -69,12 +69,21 @@ def why_champion(settings: Settings, model: str) -> Answer:
 
 
 def roll_back(settings: Settings, model: str, reason: str) -> Answer:
-    """The previous champion again, in the ledger and in the registry's mirror."""
+    """The previous champion again, in the ledger and in the registry's mirror; the asset moves, so its forecast follows."""
+    import dagster as dg
+
     from resources.clock import Clock
 
     check_model(model)
     promotion = Ledger(settings.ledger_url).rollback(model, reason=reason, at=Clock().wall_now())
     settings.registry().mirror_alias(model, promotion.version)
+    moved = dg.AssetMaterialization(
+        dg.AssetKey(names.model_key(model, "champion")),
+        description=f"rolled back: {reason}",
+        metadata={"champion": int(promotion.version), "was": str(promotion.from_version), "reason": reason},
+    )
+    with dg.DagsterInstance.from_config(str(settings.dagster_home())) as instance:
+        instance.report_runless_asset_event(moved)
     text = f"{model}: champion is {promotion.version} again, was {promotion.from_version}; reason: {reason}"
     return {"model": model, "version": promotion.version, "was": promotion.from_version, "reason": reason}, text
 

@@ -53,11 +53,12 @@ def reproduce_version(
         spec, features=manifest.features, label=manifest.label, seed=manifest.seed, parameters=manifest.parameters
     )
     rows = read_training_set(spec, tables, manifest.tables[names.table_name(names.model_key(model, "training_set"))])
-    fit_settings = settings_of(spec, threads=manifest.threads, device=manifest.device, progress=echo)
+    device = _device(manifest.device, echo)
+    fit_settings = settings_of(spec, threads=manifest.threads, device=device, progress=echo)
     outcomes: dict[str, Any] = {}
     rebuilt = manifest
-    module = Path(component_tree().defs_module_path) / "models" / model / "train.py"
-    rebuilt = replace(rebuilt, code=code_of(module), platform=platform_name())
+    module = Path(component_tree().defs_module_path) / "models" / model / f"{spec.module.rpartition('.')[2]}.py"
+    rebuilt = replace(rebuilt, code=code_of(module), platform=platform_name(), device=device)
     for kind in KINDS:
         old = manifest.fit(kind)
         echo(f"{model}@{version}, {kind} fit: {old.row_count:,} rows, labels known by {old.cut_at:%Y-%m-%d}")
@@ -79,3 +80,15 @@ def reproduce_version(
     lines = [f"{model}@{version} {answer['verdict']}"]
     lines += [f"  {kind}: {outcome.verdict}" for kind, outcome in outcomes.items()]
     return answer, "\n".join(lines)
+
+
+def _device(wanted: str, echo: Callable[[str], None]) -> str:
+    """The device that the version was trained on, or the CPU where this machine has none such: hashes differ then."""
+    if wanted == "cpu":
+        return wanted
+    import torch  # 1.4 CPU s
+
+    if torch.cuda.is_available():
+        return wanted
+    echo(f"trained on {wanted}, which this machine lacks: training on cpu, the largest difference will be told")
+    return "cpu"

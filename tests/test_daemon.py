@@ -200,6 +200,12 @@ def monitored_after(platform: Platform, day: date) -> bool:
     return day in set(rows)
 
 
+def materialized(platform: Platform, stage: str) -> float:
+    """When a stage of the model was computed last."""
+    event = platform.instance.get_latest_materialization_event(dg.AssetKey(names.model_key("demand", stage)))
+    return 0.0 if event is None else event.timestamp
+
+
 def rolled_back(platform: Platform) -> None:
     """Version 2, made champion by hand here, gives way to version 1 in one command; the mirror follows."""
     from mlflow.tracking import MlflowClient
@@ -210,6 +216,7 @@ def rolled_back(platform: Platform) -> None:
         platform.ledger.promote(
             "demand", from_version="1", to_version="2", reason="by hand", evidence={}, at=datetime.now(UTC)
         )
+    asked_at = time.time()
     answer = json.loads(platform.perennial("rollback", "demand", "--reason", "customers complain", "--json"))
     assert (answer["version"], answer["was"]) == ("1", "2")
     assert (
@@ -219,3 +226,4 @@ def rolled_back(platform: Platform) -> None:
     assert "demand@1 is champion" in why
     assert "(rollback)" in why
     assert "customers complain" in why
+    platform.until("a forecast of the champion that is back", lambda: materialized(platform, "predictions") > asked_at)

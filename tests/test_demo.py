@@ -17,12 +17,14 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from platform_assets import cli, locate
+from platform_assets import cli, locate, names
 from platform_assets.components import source_window
 from platform_assets.components.model_assets import STAGES, model_names
+from platform_assets.definitions import assemble
 from platform_assets.demo import LAUNCHER, alone, failures, tidy
 from platform_assets.errors import ConfigurationError, LedgerError, ModelError, PerennialError, TableError
 from platform_assets.locate import current
+from resources.clock import Clock
 from resources.ledger import Ledger
 from tests.small import LAST_ON, write_world
 
@@ -222,6 +224,24 @@ def test_the_first_champion_cannot_be_rolled_back(demo: Demo) -> None:
     with pytest.raises(LedgerError):
         demo.ask("rollback", "demand")
     assert demo.champion("demand") == "1"
+
+
+def test_a_retraining_asked_for_by_hand_is_launched_once_with_its_reason(demo: Demo) -> None:
+    answer = demo.answer("retrain", "demand", "--reason", "new shelf plan")
+    graph = assemble(demo.settings)
+    repository = graph.get_repository_def()
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(
+            instance=instance,
+            repository_def=repository,
+            resources={"ledger": demo.ledger, "clock": Clock(), "tables": demo.settings.tables()},
+        )
+        request = repository.get_sensor_def("demand_retraining")(context)
+        assert isinstance(request, dg.RunRequest)
+        assert request.tags[names.TAG_CAUSE] == answer["cause"]
+        assert "new shelf plan" in request.tags[names.TAG_REASON]
+        instance.create_run_for_job(graph.resolve_job_def("retrain_demand"), tags=dict(request.tags))
+        assert isinstance(repository.get_sensor_def("demand_retraining")(context), dg.SkipReason)
 
 
 def test_an_error_is_a_message_and_not_a_traceback(
