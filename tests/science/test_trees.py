@@ -93,10 +93,10 @@ def test_quantiles_never_cross_and_are_never_negative_or_null(model: TreeQuantil
 
 
 def test_demand_is_measured_by_the_level(model: TreeQuantiles) -> None:
-    """A series ten times the size has ten times the quantiles; only trees that split on `level` itself could tell."""
+    """A series eight times the size has eight times the quantiles; fitted on one level, no tree can split on it."""
     rows = planted(300, seed=3)
-    settings = FitSettings(FEATURES[:-1], "units", OUTPUTS, LEVELS, {"rounds": 25, "first_rounds": 10, "bins": 31})
-    trees = demand.fit(planted(), settings)
+    settings = FitSettings(FEATURES, "units", OUTPUTS, LEVELS, {"rounds": 25, "first_rounds": 10, "bins": 31})
+    trees = demand.fit(planted().with_columns(level=pl.lit(2.0)), settings)
     large = rows.with_columns(pl.col("level") * 8.0, pl.col("mean_28") * 8.0)
     np.testing.assert_allclose(trees.predict(large).to_numpy(), 8.0 * trees.predict(rows).to_numpy(), rtol=1e-9)
 
