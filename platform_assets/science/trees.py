@@ -228,7 +228,7 @@ class _Trees:
             {output: files[f"{output}.txt"].decode() for output in meta["outputs"]},
             {
                 name: Foundation(tuple(files[f"{name}_{number}.txt"].decode() for number in range(count)))
-                for name, count in meta["foundations"].items()
+                for name, count in meta.get("foundations", {}).items()
             },
         )
 
