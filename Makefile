@@ -52,10 +52,13 @@ bench: $(READY) ## every benchmark, each beside its peer
 	@for b in benchmarks/bench_*.py; do $(BIN)/python $$b || exit 1; done
 
 system-packages: # servers that the long tests start on loopback; a test that misses one fails and names it
-	@if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && ! command -v postgres >/dev/null; then \
+	@missing=; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="postgresql"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	if [ -n "$$missing" ]; then \
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	    echo "set-up: postgresql (for the tests of the ledger)"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; \
-	  else echo "note: install postgresql, the ledger's long tests start it"; fi; fi
+	    echo "set-up: $$missing (servers that the long tests start)"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	  else echo "note: install $$missing, the long tests start it"; fi; fi
 
 lock: ## requirements.lock from pyproject.toml
 	@$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -o requirements.lock pyproject.toml
