@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from platform_assets import policies
 from platform_assets.components.model_assets import model_names
 from platform_assets.components.sales_source import SalesSource
 from platform_assets.components.source_choice import source_facts
@@ -48,6 +49,7 @@ def assemble(settings: Settings) -> dg.Definitions:
     graph = dg.Definitions.merge(
         *(tree.build_defs(Path(room)) for room in (f"data/{settings.source}", "features", "models", "reports"))
     )
+    graph = policies.with_freshness(graph, facts.period_days, is_ended=facts.is_ended)
     sensors = [arrival_sensor(), automation_sensor(), failure_sensor()]
     models = {name: tree.load_component(Path("models") / name, TrainedModel) for name in model_names()}
     sensors += [retraining_sensor(name, model.retraining) for name, model in models.items()]

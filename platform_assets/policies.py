@@ -4,6 +4,7 @@ A training set has no condition: the retraining policy of its model asks for it 
 training has a reason.
 """
 
+import warnings
 from datetime import date, timedelta
 from typing import Final
 
@@ -46,6 +47,13 @@ WHEN_UPSTREAM_MOVES: Final = (
 
 ARRIVAL_SLACK: Final = timedelta(hours=9)  # from the end of a period to its lines' arrival and the runs that follow
 
+# What every arrival moves. Plans and the views that read them are announced without a rhythm, and a training set has its
+# retraining policy: neither is stale for its age.
+MOVED_BY_ARRIVALS: Final = (
+    'key:"*/lines" or key:"sales" or '
+    '(key:"sales"+ and (key:"features/*" or key:"online/*" or key:"*/predictions" or key:"*/monitoring"))'
+)
+
 
 def freshness(period_days: int, *, is_ended: bool = False) -> dg.FreshnessPolicy | None:
     """Stale when one period's arrival is overdue (warning), and when two are (failure).
@@ -56,6 +64,20 @@ def freshness(period_days: int, *, is_ended: bool = False) -> dg.FreshnessPolicy
         return None
     period = timedelta(days=period_days)
     return dg.FreshnessPolicy.time_window(warn_window=period + ARRIVAL_SLACK, fail_window=2 * period + ARRIVAL_SLACK)
+
+
+def with_freshness(graph: dg.Definitions, period_days: int, *, is_ended: bool = False) -> dg.Definitions:
+    """The graph, in which everything that moves with each arrival has the source's `freshness`."""
+    policy = freshness(period_days, is_ended=is_ended)
+    if policy is None:
+        return graph
+    assets = [asset for asset in graph.assets or [] if isinstance(asset, dg.AssetsDefinition)]
+    moved = dg.AssetSelection.from_string(MOVED_BY_ARRIVALS).resolve(assets)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.PreviewWarning)  # a user can mend neither the call nor its state
+        return graph.map_asset_specs(
+            func=lambda spec: dg.apply_freshness_policy(spec, policy) if spec.key in moved else spec
+        )
 
 
 # --- Partitions ------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
+from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
     AssetCheckExecutionRecord,
@@ -110,6 +111,7 @@ def gather(
         rows_since_training=rows,
         signals=tuple(_signals(instance, model)),
         failed_data_checks=tuple(_failed_data_checks(context, model)),
+        overdue_inputs=tuple(_overdue_inputs(context, model)),
         is_running=instance.get_runs_count(running) > 0,
     )
 
@@ -233,6 +235,18 @@ def _failed_data_checks(context: dg.SensorEvaluationContext, model: str) -> Iter
         evaluation = None if newest is None else newest.evaluation
         if evaluation and not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
             yield f"{key.asset_key.to_user_string()}:{key.name}"
+
+
+def _overdue_inputs(context: dg.SensorEvaluationContext, model: str) -> Iterator[str]:
+    """What the training set reads and has a freshness policy that it fails; a source that ended has none."""
+    graph = context.repository_def.asset_graph if context.repository_def is not None else None
+    if graph is None:
+        return
+    upstream = graph.get_ancestor_asset_keys(dg.AssetKey(names.model_key(model, "training_set")))
+    watched = [key for key in upstream if graph.has(key) and graph.get(key).freshness_policy is not None]
+    for key, found in sorted(context.instance.get_freshness_state_records(watched).items()):
+        if found.freshness_state is FreshnessState.FAIL:
+            yield key.to_user_string()
 
 
 def _trained_until(instance: dg.DagsterInstance, model: str) -> datetime | None:

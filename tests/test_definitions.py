@@ -32,6 +32,11 @@ def graph(source: str) -> dg.Definitions:
     return assemble(settings(source))
 
 
+def _told(policy: dg.FreshnessPolicy) -> str:
+    windows: Any = policy
+    return f"warns after {windows.warn_window.to_timedelta()}, fails after {windows.fail_window.to_timedelta()}"
+
+
 def snapshot(source: str) -> dict[str, Any]:
     """What a reviewer must see change: assets, their dependencies, checks, partitions and automation; jobs and sensors."""
     definitions = graph(source)
@@ -45,7 +50,7 @@ def snapshot(source: str) -> dict[str, Any]:
             "checks": [f"{check.key.name}{' (blocking)' if check.blocking else ''}" for check in checks],
             **({"partitions": "monthly"} if node.partitions_def else {}),
             **({"automation": node.automation_condition.get_label()} if node.automation_condition else {}),
-            **({"freshness": True} if node.freshness_policy else {}),
+            **({"freshness": _told(node.freshness_policy)} if node.freshness_policy else {}),
         }
     return {
         "assets": assets,
@@ -63,7 +68,8 @@ def test_the_graph_is_the_reviewed_one() -> None:
 
 def test_another_source_changes_its_own_assets_alone() -> None:
     def but_for_the_source(source: str) -> set[str]:
-        return {json.dumps([key, about]) for key, about in snapshot(source)["assets"].items()}
+        assets = snapshot(source)["assets"]
+        return {json.dumps([key, {**about, "freshness": None}]) for key, about in assets.items()}
 
     ours, other = but_for_the_source("simulator"), but_for_the_source("online_retail")
     told = json.dumps(sorted(ours ^ other))
@@ -92,6 +98,38 @@ def test_groups_stand_in_the_order_of_the_flow() -> None:
     for key, about in assets.items():
         for read in about["reads"]:
             assert order[assets[read]["group"]] <= order[about["group"]], f"{key} reads {read}"
+
+
+def moves_with_arrivals(key: str, about: dict[str, Any], reads: dict[str, set[str]]) -> bool:
+    """Lines and sales, and of what is computed from sales the features, their online loads, forecasts and monitoring."""
+    if key == "sales" or key.endswith("/lines"):
+        return True
+    first, _, last = key.partition("/")
+    return "sales" in reads[key] and (first in {"features", "online"} or last in {"predictions", "monitoring"})
+
+
+def upstream(assets: dict[str, Any]) -> dict[str, set[str]]:
+    found = {key: set(about["reads"]) for key, about in assets.items()}
+    for _ in assets:
+        found = {key: reads.union(*(found[read] for read in reads)) for key, reads in found.items()}
+    return found
+
+
+def test_what_moves_with_arrivals_is_stale_when_they_are_overdue_and_nothing_else() -> None:
+    """A training set ages by its retraining policy; plans, and the view that reads them, come without a rhythm."""
+    assets = snapshot("simulator")["assets"]
+    reads = upstream(assets)
+    moving = {key for key, about in assets.items() if moves_with_arrivals(key, about, reads)}
+    assert {key for key, about in assets.items() if "freshness" in about} == moving
+    assert {"features/season", "online/demand_history", "dormant/predictions"} <= moving
+    assert not {"features/offer", "online/offer", "demand/training_set"} & moving
+    assert {assets[key]["freshness"] for key in moving} == {
+        "warns after 1 day, 9:00:00, fails after 2 days, 9:00:00",
+    }
+
+
+def test_a_source_that_ended_is_never_stale() -> None:
+    assert not [key for key, about in snapshot("online_retail")["assets"].items() if "freshness" in about]
 
 
 def test_every_sensor_runs_by_default() -> None:

@@ -80,6 +80,7 @@ class RetrainingEvidence:
     rows_since_training: int | None = None
     signals: tuple[Signal, ...] = ()
     failed_data_checks: tuple[str, ...] = ()  # blocking checks of the data; any one is a veto
+    overdue_inputs: tuple[str, ...] = ()  # what the training set reads, stale by its freshness policy
     requests: tuple[str, ...] = ()  # identifiers of requests by hand
     is_running: bool = False  # a retraining of this model is under way
 
@@ -135,18 +136,27 @@ def decide(
     """What to do now: at most one cause fires, and none that has fired before.
 
     A failed blocking check of the data vetoes every cause, also a request by hand; so does a retraining under way. The
-    cooldown holds back all but requests by hand.
+    cooldown holds back all but requests by hand. Staleness waits for inputs that are overdue: by its age alone nothing
+    is known to be wrong with the model, and trained now it would miss what is about to come.
     """
     fired = {(past.trigger, past.episode): past.fired_at for past in sorted(history, key=lambda past: past.fired_at)}
     seen = _causes(evidence, policy)
     causes = [cause for cause in seen if cause.key not in fired]
     against = [f"{cause.name} has fired at {fired[cause.key]:%Y-%m-%d %H:%M}" for cause in seen if cause.key in fired]
     vetoes, cooling = _vetoes(evidence), _cooling(evidence, policy, history)
-    eligible = [cause for cause in causes if not vetoes and (cooling is None or cause.trigger == "manual")]
+    waiting = _waiting(evidence, causes)
+    eligible = [
+        cause
+        for cause in causes
+        if not vetoes
+        and (cooling is None or cause.trigger == "manual")
+        and not (waiting and cause.trigger == "staleness")
+    ]
     if cooling is not None and any(cause.trigger != "manual" for cause in causes):
         against.append(cooling)
-    against += vetoes
-    state = (*sorted(f"{cause.name} {'answered' if cause.key in fired else 'open'}" for cause in seen), *vetoes)
+    held = [*vetoes, *waiting]
+    against += held
+    state = (*sorted(f"{cause.name} {'answered' if cause.key in fired else 'open'}" for cause in seen), *held)
     if not eligible:
         compared = [cause.reason for cause in causes] or list(_comparisons(evidence, policy))
         reason = "; ".join(compared) or "the policy has no trigger switched on"
@@ -165,6 +175,12 @@ def decide(
 def _vetoes(evidence: RetrainingEvidence) -> list[str]:
     vetoes = [f"blocking data check {name} has failed" for name in sorted(set(evidence.failed_data_checks))]
     return vetoes + (["a retraining is under way"] if evidence.is_running else [])
+
+
+def _waiting(evidence: RetrainingEvidence, causes: Iterable[_Cause]) -> list[str]:
+    if not evidence.overdue_inputs or not any(cause.trigger == "staleness" for cause in causes):
+        return []
+    return [f"staleness waits for overdue {', '.join(sorted(set(evidence.overdue_inputs)))}"]
 
 
 def _cooling(evidence: RetrainingEvidence, policy: RetrainingPolicy, history: Iterable[PastRetraining]) -> str | None:

@@ -70,6 +70,20 @@ TABLE = [
         [],
         None,
     ),
+    (
+        "old, but the new sales are overdue: it waits for them",
+        evidence(trained_until=OLD, overdue_inputs=("sales",)),
+        EVERYTHING,
+        [],
+        None,
+    ),
+    (
+        "drift does not wait for them",
+        evidence(trained_until=OLD, overdue_inputs=("sales",), signals=(DRIFT,)),
+        EVERYTHING,
+        [],
+        ("drift", "3/2025-06-20"),
+    ),
     ("age is no matter", evidence(trained_until=OLD), RetrainingPolicy(max_age_days=None), [], None),
     ("a request", evidence(requests=("ada-1",)), EVERYTHING, [], ("manual", "ada-1")),
     (

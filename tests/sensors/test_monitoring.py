@@ -172,3 +172,31 @@ def test_a_source_is_stale_after_two_missed_arrivals_and_never_once_it_has_ended
         fail_window=timedelta(days=14, hours=9), warn_window=timedelta(days=7, hours=9)
     )
     assert policies.freshness(1, is_ended=True) is None
+
+
+def test_a_weekly_source_has_weekly_windows_for_all_that_its_arrivals_move() -> None:
+    def asset(*key: str, deps: tuple[str, ...] = ()) -> dg.AssetsDefinition:
+        return dg.AssetsDefinition(specs=[dg.AssetSpec(list(key), deps=[dg.AssetKey(dep.split("/")) for dep in deps])])
+
+    graph = dg.Definitions(
+        assets=[
+            asset("shop", "lines"),
+            asset("sales", deps=("shop/lines",)),
+            asset("plans"),
+            asset("features", "season", deps=("sales",)),
+            asset("features", "offer", deps=("plans",)),
+            asset("online", "season", deps=("features/season",)),
+            asset("demand", "training_set", deps=("features/season",)),
+            asset("demand", "predictions", deps=("features/season", "features/offer")),
+        ]
+    )
+    moved = {"shop/lines", "sales", "features/season", "online/season", "demand/predictions"}
+
+    def stale_after(graph: dg.Definitions) -> dict[str, Any]:
+        specs = graph.resolve_all_asset_specs()
+        return {spec.key.to_user_string(): spec.freshness_policy for spec in specs if spec.freshness_policy}
+
+    assert stale_after(policies.with_freshness(graph, 7)) == dict.fromkeys(moved, policies.freshness(7))
+    assert stale_after(policies.with_freshness(graph, 1)) == dict.fromkeys(moved, policies.freshness(1))
+    assert policies.freshness(1) != policies.freshness(7)
+    assert stale_after(policies.with_freshness(graph, 7, is_ended=True)) == {}

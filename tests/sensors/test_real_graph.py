@@ -9,7 +9,9 @@ import pytest
 
 from platform_assets import names
 from platform_assets.definitions import assemble
+from platform_assets.science.retraining import RetrainingPolicy
 from resources.deployment import Settings
+from sensors.retraining import gather
 
 MONTH = "2025-12-01"
 VIEWS = {"features/demand_history", "features/price_history", "features/season"}
@@ -116,6 +118,34 @@ def test_drift_asks_each_models_job_for_one_run_unless_data_checks_fail(
     assert {names.model_key(model, "training_set")[1], "candidate"} <= {
         key.path[-1] for key in job.asset_layer.selected_asset_keys
     }
+
+
+def test_an_old_model_waits_for_overdue_features(graph: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    """Staleness, told by Dagster's own freshness daemon, reaches the decision through the instance."""
+    from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
+
+    repository = graph.get_repository_def()
+    resources: dict[str, Any] = {name: graph.resources[name] for name in ("ledger", "clock", "tables")}  # pyright: ignore
+    now = resources["clock"].now()
+
+    def seen() -> tuple[str, ...]:
+        context = dg.build_sensor_context(instance=instance, repository_def=repository, resources=resources)
+        policy = RetrainingPolicy(max_age_days=None)
+        return gather(context, "dormant", policy, resources["ledger"], resources["clock"], None).overdue_inputs
+
+    def state(key: str, new: FreshnessState, old: FreshnessState) -> None:
+        change = FreshnessStateChange(
+            key=dg.AssetKey(key.split("/")), previous_state=old, new_state=new, state_change_timestamp=now.timestamp()
+        )
+        instance._report_runless_asset_event(change)  # pyright: ignore[reportPrivateUsage]
+
+    assert seen() == ()
+    state("features/season", FreshnessState.FAIL, FreshnessState.PASS)
+    state("sales", FreshnessState.WARN, FreshnessState.PASS)
+    state("features/offer", FreshnessState.FAIL, FreshnessState.PASS)  # of a time when it had a policy
+    assert seen() == ("features/season",)
+    state("features/season", FreshnessState.PASS, FreshnessState.FAIL)
+    assert seen() == ()
 
 
 def test_every_sensor_runs_by_default(graph: dg.Definitions) -> None:
