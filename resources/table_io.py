@@ -3,7 +3,7 @@
 Asset metadata that is read here:
     partition_by      date column whose months partition the table; required for partitioned assets
     allow_empty       an empty frame may replace rows (default: refused)
-    replaces_schema   an unpartitioned asset may change its columns (default: refused)
+    replaces_schema   the asset may change its columns, of a partitioned one as `Tables.write` evolves (default: refused)
 """
 
 import json
@@ -59,7 +59,12 @@ class DeltaIOManager(dg.IOManager):
             version = self.tables.replace(name, rows, partition_by=partition_by)
         else:
             version = self.tables.write(
-                name, rows, between=between, partition_by=partition_by, allow_empty=bool(metadata.get(ALLOW_EMPTY))
+                name,
+                rows,
+                between=between,
+                partition_by=partition_by,
+                allow_empty=bool(metadata.get(ALLOW_EMPTY)),
+                evolves=bool(metadata.get(REPLACES_SCHEMA)),
             )
         context.add_output_metadata(
             {

@@ -45,6 +45,14 @@ def range_filter(dtype: "pl.DataType", column: str, between: Between) -> "list[p
     return [month >= first, month <= last, pl.col(column) >= start, pl.col(column) < end]
 
 
+def outside_filter(dtype: "pl.DataType", column: str, between: Between) -> "list[pl.Expr]":
+    """Rows outside the range."""
+    import polars as pl
+
+    start, end = _bounds(dtype, between)
+    return [(pl.col(column) < start) | (pl.col(column) >= end)]
+
+
 def range_predicate(dtype: "pl.DataType", column: str, between: Between) -> str:
     """The same range in the SQL of Delta's overwrite by predicate."""
     import polars as pl

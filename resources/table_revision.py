@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from platform_assets.errors import ConcurrentWriteError, ContractError, EmptyFrameError, TableError
-from resources.table_ranges import Between, check_range, range_predicate, range_text
-from resources.table_schema import check_partitioning, check_same, check_storable, month_column, partition_column
+from resources.table_ranges import Between, check_range, outside_filter, range_predicate, range_text
+from resources.table_schema import (
+    check_evolvable,
+    check_partitioning,
+    check_same,
+    check_storable,
+    month_column,
+    partition_column,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,9 +59,10 @@ class Revision:
         between: Between | None = None,
         partition_by: str | None = None,
         allow_empty: bool = False,
+        evolves: bool = False,
     ) -> int:
         """Replace the rows of `between`, or all rows; see `Tables.write`."""
-        rows, partitioned_on = self._checked(frame, partition_by)
+        rows, partitioned_on = self._checked(frame, partition_by, is_same=not evolves)
         predicate = None
         if between is not None:
             if partitioned_on is None:
@@ -70,7 +78,29 @@ class Revision:
                 f"table {self.name}: the frame is empty, and {where} holds rows that it would delete",
                 hint="pass allow_empty=True where nothing is the right answer",
             )
+        if evolves and self._handle is not None and dict(rows.schema) != self._tables.schema(self._handle):
+            return self._write_evolved(rows, partitioned_on, between)
         return self._commit(rows, partitioned_on, mode="overwrite", predicate=predicate)
+
+    def _write_evolved(self, rows: "pl.DataFrame", partitioned_on: str | None, between: Between | None) -> int:
+        """The rows with their columns, and all others brought to these columns, in one commit that nobody precedes."""
+        import polars as pl
+
+        assert self._handle is not None
+        had = self._tables.schema(self._handle)
+        if between is None:
+            kept = pl.DataFrame(schema=had)
+        else:
+            assert partitioned_on is not None  # checked with the range
+            kept = self.scan().filter(*outside_filter(had[partitioned_on], partitioned_on, between)).collect()
+        if not kept.is_empty():
+            check_evolvable(self.name, rows.schema, had, kept.height)
+        added = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in rows.schema.items() if name not in had]
+        kept = kept.with_columns(added).select(rows.columns)
+        # An empty frame of other types would not take part in a union.
+        whole = rows if kept.is_empty() else pl.concat([kept, rows])
+        self._is_exclusive = True
+        return self._commit(whole, partitioned_on, mode="overwrite", schema_mode="overwrite")
 
     def replace(self, frame: "pl.DataFrame | pl.LazyFrame", *, partition_by: str | None = None) -> int:
         """Store a frame as the whole table, with its own schema; see `Tables.replace`."""
@@ -105,9 +135,9 @@ class Revision:
         return self._commit(rows, partitioned_on, mode="append")
 
     def _checked(
-        self, frame: "pl.DataFrame | pl.LazyFrame", partition_by: str | None
+        self, frame: "pl.DataFrame | pl.LazyFrame", partition_by: str | None, *, is_same: bool = True
     ) -> "tuple[pl.DataFrame, str | None]":
-        """Rows in the table's column order, and the date column of its partitions."""
+        """Rows, in the table's column order where it has the same columns, and the date column of its partitions."""
         partitioned_on = partition_by
         schema = dict(frame.lazy().collect_schema())
         if self._handle is not None:
@@ -116,8 +146,10 @@ class Revision:
         check_storable(self.name, schema, partitioned_on=partitioned_on)
         if self._handle is not None:
             expected = self._tables.schema(self._handle)
-            check_same(self.name, schema, expected)
-            frame = frame.select(list(expected))
+            if is_same:
+                check_same(self.name, schema, expected)
+            if schema == expected:
+                frame = frame.select(list(expected))
         rows = frame.lazy().collect()
         nulls = 0 if partitioned_on is None else rows[partitioned_on].null_count()
         if nulls:

@@ -77,6 +77,23 @@ def check_same(name: str, found: "Mapping[str, pl.DataType]", expected: "Mapping
         )
 
 
+def check_evolvable(name: str, found: "Mapping[str, pl.DataType]", had: "Mapping[str, pl.DataType]", kept: int) -> None:
+    """Refuse to change the type of a column of which `kept` rows stay as they are.
+
+    Raises: SchemaError naming the table and every such column.
+    """
+    changed = [
+        f"`{column}` is {dtype}, and {had[column]} in the table"
+        for column, dtype in found.items()
+        if column in had and had[column] != dtype
+    ]
+    if changed:
+        raise SchemaError(
+            f"table {name}: {'; '.join(changed)}; {kept:,} rows of other partitions would keep the old type",
+            hint="compute all partitions in one run, which replaces the table: `make demo`, or all of them in the UI",
+        )
+
+
 def check_partitioning(name: str, found: str | None, asked: str | None) -> None:
     """Refuse to write a table with another partitioning than it has.
 

@@ -75,16 +75,19 @@ class Tables:
         between: Between | None = None,
         partition_by: str | None = None,
         allow_empty: bool = False,
+        evolves: bool = False,
     ) -> int:
         """Replace the rows of `between`, or all rows, and return the new version; creates the table at first.
 
-        `partition_by` names a date column of the frame; an existing table remembers its own.
+        `partition_by` names a date column of the frame; an existing table remembers its own. With `evolves` the table
+        takes the frame's columns: a new one is null in the rows that stay, a column that the frame lacks disappears, and
+        only where no row stays may a column change its type. Older versions keep the columns that they had.
         Raises: SchemaError if the frame's shape is not the table's; TableError for rows outside `between` or another
         partitioning; EmptyFrameError where nothing would replace something; ConcurrentWriteError if somebody else
         wrote the same months meanwhile.
         """
         return Revision(self, name, is_exclusive=False).write(
-            frame, between=between, partition_by=partition_by, allow_empty=allow_empty
+            frame, between=between, partition_by=partition_by, allow_empty=allow_empty, evolves=evolves
         )
 
     def replace(self, name: str, frame: "pl.DataFrame | pl.LazyFrame", *, partition_by: str | None = None) -> int:

@@ -115,6 +115,7 @@ def _offline(spec: ViewSpec, window: SourceWindow) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         metadata={
             "partition_by": PARTITIONED_BY[spec.reads],
+            "replaces_schema": True,
             "dagster/column_schema": column_schema(spec),
             "dagster/column_lineage": column_lineage(spec),
         },

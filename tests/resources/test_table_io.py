@@ -266,3 +266,26 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path, spawn: SpawnContext
         found = artifacts.get("values/a.bin")
         assert found == found[:1] * MEGABYTES
         assert artifacts.keys("values") == ["values/a.bin"], "a leftover shows as an artifact"
+
+
+def test_a_partitioned_asset_may_change_its_columns_where_it_says_so(tables: Tables) -> None:
+    def returns(dtype: Any, **metadata: Any) -> dg.AssetsDefinition:
+        @dg.asset(
+            name="sales",
+            partitions_def=MONTHS,
+            metadata={"partition_by": "period_on", **metadata},
+            backfill_policy=dg.BackfillPolicy.single_run(),
+        )
+        def asset(context: dg.AssetExecutionContext) -> pl.DataFrame:
+            window = context.partition_time_window
+            return every_tenth_day(window.start.date(), window.end.date()).with_columns(units=pl.lit(1, dtype))
+
+        return asset
+
+    run(tables, [returns(pl.Float64)], tags=RANGE)
+    with pytest.raises(SchemaError):
+        run(tables, [returns(pl.Int64)], tags=RANGE)
+    with pytest.raises(SchemaError, match="compute all partitions"):
+        run(tables, [returns(pl.Int64, replaces_schema=True)], partition="2024-02-01")
+    run(tables, [returns(pl.Int64, replaces_schema=True)], tags=RANGE)
+    assert tables.scan("sales").collect_schema()["units"] == pl.Int64

@@ -386,3 +386,94 @@ def test_a_killed_writer_leaves_a_whole_version(tables: Tables, spawn: SpawnCont
         assert rows["units"][2] == 3.0
     tables.vacuum("sales", keep_versions=[])
     assert by_key(tables.scan("sales")).height == 3
+
+
+# --- columns that come, go and change -------------------------------------------------------------------------------
+
+
+def test_a_new_column_is_null_where_rows_stay_and_a_removed_one_is_gone(tables: Tables) -> None:
+    tables.write("sales", WINTER, partition_by="period_on")
+    february = (
+        sales(("b", date(2024, 2, 3), 8.0)).with_columns(price=pl.lit(2.5)).select("price", "series_id", "period_on")
+    )
+    with pytest.raises(SchemaError, match="`units` is missing"):
+        tables.write("sales", february, between=FEBRUARY)
+    assert tables.write("sales", february, between=FEBRUARY, evolves=True) == 1
+
+    expected = pl.DataFrame(
+        [(None, "a", date(2024, 1, 1)), (None, "a", date(2024, 1, 31)), (2.5, "b", date(2024, 2, 3))],
+        schema={"price": pl.Float64, "series_id": pl.String, "period_on": pl.Date},
+        orient="row",
+    )
+    assert_frame_equal(by_key(tables.scan("sales")), expected)
+    assert_frame_equal(by_key(tables.scan("sales", version=0)), WINTER)  # as a manifest names it
+    assert_frame_equal(by_key(tables.scan("sales", between=JANUARY)), expected.head(2))
+    assert tables.partitioned_on("sales") == "period_on"
+
+
+def test_an_order_of_columns_is_no_change(tables: Tables) -> None:
+    tables.write("sales", WINTER, partition_by="period_on")
+    tables.write("sales", WINTER.select("units", "period_on", "series_id"), evolves=True)
+    assert tables.scan("sales").collect_schema().names() == WINTER.columns
+
+
+def test_a_type_changes_only_where_no_row_keeps_the_old_one(tables: Tables) -> None:
+    tables.write("sales", WINTER, partition_by="period_on")
+    whole = WINTER.with_columns(pl.col("units").cast(pl.Int64))
+    with pytest.raises(SchemaError, match=r"`units` is Int64, and Float64 in the table; 2 rows of other part") as error:
+        tables.write("sales", whole.tail(1), between=FEBRUARY, evolves=True)
+    assert "all partitions in one run" in str(error.value)
+    assert tables.version("sales") == 0
+    assert tables.write("sales", whole, between=(date(2024, 1, 1), date(2024, 3, 1)), evolves=True) == 1
+    assert_frame_equal(by_key(tables.scan("sales")), whole)
+    assert_frame_equal(by_key(tables.scan("sales", version=0)), WINTER)
+
+
+def test_columns_change_only_if_nobody_wrote_since_they_were_read(tables: Tables) -> None:
+    """The rows that stay are written again: another month that came in between would be lost."""
+    tables.write("sales", WINTER, partition_by="period_on")
+    with tables.revision("sales") as late:
+        tables.write("sales", sales(("z", date(2024, 3, 1), 1.0)), between=(date(2024, 3, 1), date(2024, 4, 1)))
+        with pytest.raises(ConcurrentWriteError):
+            late.write(WINTER.tail(1).drop("units"), between=FEBRUARY, evolves=True)
+    assert tables.scan("sales").collect().height == 4
+
+
+def test_an_empty_table_takes_any_columns(tables: Tables) -> None:
+    tables.write("plans", WINTER.clear(), between=JANUARY, partition_by="period_on", allow_empty=True)
+    other = WINTER.clear().select("period_on", pl.col("units").cast(pl.String))
+    tables.write("plans", other, between=JANUARY, evolves=True)
+    assert tables.scan("plans").collect_schema() == other.schema
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    writes=st.lists(
+        st.tuples(st.sampled_from([JANUARY, FEBRUARY]), st.sets(st.sampled_from("abc")), st.integers(1, 3)),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_any_columns_in_any_order_of_months_equal_a_plain_list_of_rows(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[tuple[date, date], set[str], int]]
+) -> None:
+    """A dictionary of rows, the last write's columns and null for what a row never had, is what every version says."""
+    tables, held = Tables(tmp_path_factory.mktemp("evolve")), dict[date, dict[str, int]]()
+    versions = []
+    for number, (between, names, count) in enumerate(writes):
+        days = [date(2024, between[0].month, n + 1) for n in range(count)]
+        rows = {day: dict.fromkeys(names, number * 10 + n) for n, day in enumerate(days)}
+        # What a column held before it went away does not come back with it.
+        held = {day: {name: row[name] for name in names if name in row} for day, row in held.items()}
+        held = {day: row for day, row in held.items() if not between[0] <= day < between[1]} | rows
+        frame = pl.DataFrame(
+            [{"on": day, **row} for day, row in rows.items()],
+            schema={"on": pl.Date, **dict.fromkeys(sorted(names), pl.Int64)},
+        )
+        version = tables.write("t", frame, between=between, partition_by="on", evolves=True)
+        versions.append(
+            (version, [{"on": day, **{n: held[day].get(n) for n in sorted(names)}} for day in sorted(held)])
+        )
+    for version, expected in versions:
+        found = tables.scan("t", version=version).collect().sort("on")
+        assert found.select("on", *sorted(set(found.columns) - {"on"})).to_dicts() == expected
