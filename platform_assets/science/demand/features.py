@@ -33,7 +33,7 @@ def demand_history(
     panel = dense(sales, start_on=start_on, end_on=end_on, lookback_days=LOOKBACK_DAYS)
     market = market_history(market_index(sales, panel.calendar))
     year_ago = _year_ago_index(panel.calendar)
-    return _publish((_describe(rows, year_ago, market) for rows in panel.pieces()), "demand_history")
+    return _publish((_describe(rows, year_ago, market) for rows in panel.pieces()), columns.DEMAND_HISTORY)
 
 
 def price_history(
@@ -45,7 +45,7 @@ def price_history(
     neither as promoted nor as regular.
     """
     panel = dense(sales, start_on=start_on, end_on=end_on, lookback_days=LOOKBACK_DAYS)
-    return _publish((_describe_prices(rows) for rows in panel.pieces()), "price_history")
+    return _publish((_describe_prices(rows) for rows in panel.pieces()), columns.PRICE_HISTORY)
 
 
 def _describe(rows: pl.DataFrame, year_ago: pl.DataFrame, market: pl.DataFrame) -> pl.DataFrame:
@@ -185,18 +185,18 @@ def _recent_units(rows: pl.DataFrame) -> pl.Series:
     return pl.Series("recent_units", recent, dtype=pl.Array(pl.Float32, size)).arr.to_list()
 
 
-def _publish(pieces: Iterable[pl.DataFrame], view: str) -> pl.LazyFrame:
+def _publish(pieces: Iterable[pl.DataFrame], features: tuple[columns.Feature, ...]) -> pl.LazyFrame:
     """The pieces as the view's table: key, times, features in their declared order and type."""
     columns_of = [
         SERIES_ID,
         EVENT_AT,
         KNOWN_AT,
-        *(pl.col(f.name).cast(_TYPES[f.dtype]).alias(f.name) for f in columns.FEATURES[view]),
+        *(pl.col(f.name).cast(_TYPES[f.dtype]).alias(f.name) for f in features),
     ]
-    return pl.concat([piece.select(columns_of) for piece in pieces] or [_nothing(view)]).lazy()
+    return pl.concat([piece.select(columns_of) for piece in pieces] or [_nothing(features)]).lazy()
 
 
-def _nothing(view: str) -> pl.DataFrame:
+def _nothing(features: tuple[columns.Feature, ...]) -> pl.DataFrame:
     times = {EVENT_AT: pl.Datetime("us", "UTC"), KNOWN_AT: pl.Datetime("us", "UTC")}
-    features = {f.name: _TYPES[f.dtype] for f in columns.FEATURES[view]}
-    return pl.DataFrame(schema={SERIES_ID: pl.String, **times, **features})
+    types = {f.name: _TYPES[f.dtype] for f in features}
+    return pl.DataFrame(schema={SERIES_ID: pl.String, **times, **types})

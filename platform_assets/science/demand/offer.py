@@ -28,5 +28,5 @@ def offer(
         pl.col(TARGET_ON).cast(pl.Int32).cast(pl.Int64).alias(TARGET_DAY),
         EVENT_AT,
         KNOWN_AT,
-        *columns.VIEWS["offer"],
+        *(feature.name for feature in columns.OFFER),
     )

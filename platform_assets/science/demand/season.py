@@ -59,7 +59,7 @@ def season(
             TARGET_DAY,
             EVENT_AT,
             KNOWN_AT,
-            *(pl.col(name).cast(pl.Float64) for name in columns.VIEWS["season"]),
+            *(pl.col(feature.name).cast(pl.Float64) for feature in columns.SEASON),
         )
         .lazy()
     )
