@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from platform_assets.errors import PointInTimeError
 from platform_assets.names import EVENT_AT, KNOWN_AT
+from platform_assets.science import join_keys
 from platform_assets.science.as_of_search import search
 
 EVERYTHING_KNOWN: Final = datetime.max.replace(tzinfo=UTC)
@@ -104,29 +105,71 @@ def join(
     Raises: PointInTimeError for a missing column, a naive time, keys that cannot be compared, or a column named twice.
     """
     rows = entities.collect() if isinstance(entities, pl.LazyFrame) else entities
-    names = _output_names(rows.columns, views, full_feature_names)
-    columns: list[pl.DataFrame] = [rows]
-    for view in views:
-        frame, source = _bounded(view, rows, at)
-        located = _locate(rows, view, frame, at=at, as_of=as_of)
-        columns.append(_gather(source, view, located.position, len(frame)).rename(names[view.name]))
-    joined = pl.concat(columns, how="horizontal") if len(columns) > 1 else rows
+    joined, _ = join_and_count(rows, views, at=at, as_of=as_of, full_feature_names=full_feature_names)
     return joined.lazy() if isinstance(entities, pl.LazyFrame) else joined
+
+
+def join_and_count(
+    rows: pl.DataFrame,
+    views: Sequence[View],
+    *,
+    at: str,
+    as_of: datetime | None = None,
+    full_feature_names: bool = False,
+) -> tuple[pl.DataFrame, dict[str, int]]:
+    """`join`, and for each view how many rows hold a value that was not yet known at their time."""
+    names = output_names(rows.columns, views, full=full_feature_names)
+    questions = _Questions(rows, at)
+    columns: list[pl.DataFrame] = [rows]
+    late: dict[str, int] = {}
+    for view in views:
+        frame, source = _bounded(view, questions)
+        located = _locate(questions, view, frame, as_of=as_of)
+        late[view.name] = located.late
+        columns.append(_gather(source, view, located.position, len(frame)).rename(names[view.name]))
+    return (pl.concat(columns, how="horizontal") if len(columns) > 1 else rows), late
 
 
 def locate(rows: pl.DataFrame, view: View, *, at: str, as_of: datetime | None = None) -> Located:
     """Position in `view.frame` of each row's value: `join` without the values."""
-    whole = _collect(view.frame.lazy(), view)
-    return _locate(rows, view, whole, at=at, as_of=as_of)
+    return _locate(_Questions(rows, at), view, _collect(view.frame.lazy(), view), as_of=as_of)
 
 
 def late_rows(rows: pl.DataFrame, view: View, *, at: str) -> int:
     """How many rows would get a value that was not yet known at their time if event time alone decided."""
-    frame, _ = _bounded(view, rows, at)
-    return _locate(rows, view, frame, at=at, as_of=EVERYTHING_KNOWN).late
+    questions = _Questions(rows, at)
+    frame, _ = _bounded(view, questions)
+    return _locate(questions, view, frame, as_of=EVERYTHING_KNOWN).late
 
 
-def _output_names(taken: Sequence[str], views: Sequence[View], full: bool) -> dict[str, dict[str, str]]:
+class _Questions:
+    """The entity rows: their times, and their keys once for every set of key columns that some view has."""
+
+    def __init__(self, rows: pl.DataFrame, at: str) -> None:
+        self.rows = rows
+        self.times = _instants(rows, at, "entity rows")
+        self._asked: dict[tuple[str, ...], join_keys.Asked] = {}
+
+    def by(self, view: View) -> join_keys.Asked:
+        names = tuple(view.key_map.values())
+        if names not in self._asked:
+            columns = join_keys.columns(self.rows, view.key_map, view.name)
+            self._asked[names] = join_keys.ask([join_keys.plain(column) for column in columns], self.times)
+        return self._asked[names]
+
+    def codes(self, view: View, frame: pl.DataFrame) -> NDArray[np.int64]:
+        """The view's rows in the codes of the entity rows; -1 where nobody asks."""
+        if not view.key_map:
+            return np.zeros(len(frame), dtype=np.int64)
+        offered = [join_keys.comparable(frame[v], self.rows[e], view.name) for v, e in view.key_map.items()]
+        return self.by(view).encode(offered)
+
+
+def output_names(taken: Sequence[str], views: Sequence[View], *, full: bool) -> dict[str, dict[str, str]]:
+    """For each view its columns and what they are called in the answer.
+
+    Raises: PointInTimeError if two columns would have one name.
+    """
     seen = dict.fromkeys(taken, "the entity rows")
     names: dict[str, dict[str, str]] = {}
     for view in views:
@@ -143,7 +186,7 @@ def _output_names(taken: Sequence[str], views: Sequence[View], full: bool) -> di
     return names
 
 
-def _bounded(view: View, rows: pl.DataFrame, at: str) -> tuple[pl.DataFrame, pl.LazyFrame]:
+def _bounded(view: View, questions: _Questions) -> tuple[pl.DataFrame, pl.LazyFrame]:
     """Keys and times of the view's rows that can matter, and the same rows as a frame to read features from."""
     lazy = view.frame.lazy()
     try:
@@ -158,8 +201,7 @@ def _bounded(view: View, rows: pl.DataFrame, at: str) -> tuple[pl.DataFrame, pl.
         )
     for name in [view.event_at, *([view.known_at] if view.known_at else [])]:
         _check_time(schema[name], f"view `{view.name}`", name)
-    times = _instants(rows, at, "entity rows")
-    first, last = times.min(), times.max()
+    first, last = questions.times.min(), questions.times.max()
     if isinstance(first, datetime) and isinstance(last, datetime):
         # One plain predicate per bound, on the column as stored: statistics then skip files and row groups.
         lazy = lazy.filter(pl.col(view.event_at) <= _as_stored(last, schema[view.event_at]))
@@ -179,89 +221,44 @@ def _as_stored(instant: datetime, dtype: pl.DataType) -> pl.Expr:
     return pl.lit(instant, _TIME).cast(dtype)
 
 
-def _locate(rows: pl.DataFrame, view: View, frame: pl.DataFrame, *, at: str, as_of: datetime | None) -> Located:
-    times = _instants(rows, at, "entity rows")
-    wanted, offered = _codes(rows, frame, view)
-    events = _instants(frame, view.event_at, f"view `{view.name}`")
-    known = _instants(frame, view.known_at, f"view `{view.name}`").fill_null(events) if view.known_at else events
-    usable = (offered >= 0) & events.is_not_null().to_numpy()
+def _locate(questions: _Questions, view: View, frame: pl.DataFrame, *, as_of: datetime | None) -> Located:
+    asked = questions.by(view)
+    code = questions.codes(view, frame)
+    where = f"view `{view.name}`"
+    events = _instants(frame, view.event_at, where)
+    known = _instants(frame, view.known_at, where).fill_null(events) if view.known_at else events
+    usable = code >= 0
+    if events.null_count():
+        usable &= events.is_not_null().to_numpy()
+    event = _micros(events)
+    seen = event if known is events else _micros(known)
     if as_of is not None:
         if as_of.tzinfo is None:
             raise PointInTimeError(
                 f"as_of {as_of.isoformat()} has no time zone", hint="give an aware datetime, such as UTC"
             )
-        usable &= _micros(known) <= _instant_micros(as_of)
-    position = np.flatnonzero(usable)
-    code, event, seen = offered[position], _micros(events)[position], _micros(known)[position]
-    asks = (wanted >= 0) & times.is_not_null().to_numpy()
-    asked = np.flatnonzero(asks)
-    t = _micros(times)[asked]
-    found = search(code, event, seen, event if as_of is not None else np.maximum(event, seen), wanted[asked], t)
-    if view.ttl is not None and len(event):
-        expired = event[found] < t - view.ttl // timedelta(microseconds=1)
-        found = np.where(expired, -1, found)
-    out = np.full(len(rows), -1, dtype=np.int64)
+        usable &= seen <= _instant_micros(as_of)
+    position = None
+    if not usable.all():
+        position = np.flatnonzero(usable)
+        code, event, seen = code[position], event[position], seen[position]
+    available = event if as_of is not None or seen is event else np.maximum(event, seen)
+    found = search(code, event, seen, available, asked.code, asked.t)
     has = found >= 0
-    out[asked[has]] = position[found[has]]
-    return Located(position=out, late=int((seen[found[has]] > t[has]).sum()))
-
-
-def _codes(rows: pl.DataFrame, frame: pl.DataFrame, view: View) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Dense codes of the keys of entity rows and of view rows; -1 for a null key and for one that nobody asks for."""
-    mapping = view.key_map
-    if not mapping:
-        return np.zeros(len(rows), dtype=np.int64), np.zeros(len(frame), dtype=np.int64)
-    if missing := [name for name in mapping.values() if name not in rows.columns]:
-        raise PointInTimeError(
-            f"view `{view.name}`: the entity rows lack {', '.join(f'`{m}`' for m in missing)}; "
-            f"columns: {', '.join(rows.columns)}"
-        )
-    pairs = [_comparable(rows[e], frame[v], view.name) for v, e in mapping.items()]
-    if len(pairs) == 1 and pairs[0][0].dtype == pl.Int64 and (direct := _direct(*pairs[0])):
-        return direct
-    asked = pl.DataFrame([asked.alias(str(i)) for i, (asked, _) in enumerate(pairs)])
-    offered = pl.DataFrame([offered.alias(str(i)) for i, (_, offered) in enumerate(pairs)])
-    dense = asked.unique().drop_nulls().with_row_index("code")
-
-    def code(keys: pl.DataFrame) -> NDArray[np.int64]:
-        coded = keys.join(dense, on=asked.columns, how="left", maintain_order="left")
-        return coded["code"].cast(pl.Int64).fill_null(-1).to_numpy()
-
-    return code(asked), code(offered)
-
-
-def _direct(asked: pl.Series, offered: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-    """Integers are their own codes where their range is small enough to be packed with a time."""
-    low, high = asked.min(), asked.max()
-    if not isinstance(low, int) or not isinstance(high, int) or high - low >= 2**20:
-        return None
-    inside = offered.is_between(low, high).fill_null(False).to_numpy()
-    return (
-        (asked - low).fill_null(-1).to_numpy(),
-        np.where(inside, offered.fill_null(low).to_numpy() - low, -1),
-    )
-
-
-def _comparable(asked: pl.Series, offered: pl.Series, view: str) -> tuple[pl.Series, pl.Series]:
-    def plain(keys: pl.Series) -> pl.Series:
-        if keys.dtype in (pl.Categorical, pl.Enum):
-            return keys.cast(pl.String)
-        return keys.cast(pl.Int64) if keys.dtype.is_integer() and keys.dtype != pl.UInt64 else keys
-
-    left, right = plain(asked), plain(offered)
-    if pl.Null in (left.dtype, right.dtype):
-        return left.cast(pl.Int64), right.cast(pl.Int64)
-    if left.dtype != right.dtype or left.dtype.is_float():
-        raise PointInTimeError(
-            f"view `{view}`: key `{offered.name}` is {offered.dtype}, entity column `{asked.name}` is {asked.dtype}",
-            hint="give both the same type; floating-point keys are not compared",
-        )
-    return left, right
+    if view.ttl is not None and len(event):
+        has &= event[found] >= asked.t - view.ttl // timedelta(microseconds=1)
+    out = np.full(len(questions.rows), -1, dtype=np.int64)
+    found = found[has]
+    out[asked.position[has]] = found if position is None else position[found]
+    return Located(position=out, late=int((seen[found] > asked.t[has]).sum()) if as_of is not None else 0)
 
 
 def _gather(source: pl.LazyFrame, view: View, position: NDArray[np.int64], height: int) -> pl.DataFrame:
     """The features of `view` at `position`, null at -1, read and gathered in groups of columns."""
-    index = pl.Series("position", np.maximum(position, 0)).set(pl.Series(position < 0), None)
+    kind = np.uint32 if height < 2**32 else np.uint64
+    index = pl.Series("position", np.maximum(position, 0).astype(kind))
+    if (nowhere := position < 0).any():
+        index = pl.select(pl.when(~pl.Series(nowhere)).then(index)).to_series()
     schema = source.collect_schema()
     gathered: list[pl.Series] = []
     names = list(view.feature_map)
@@ -299,7 +296,8 @@ def _instants(frame: pl.DataFrame, name: str, where: str) -> pl.Series:
 
 
 def _micros(times: pl.Series) -> NDArray[np.int64]:
-    return times.to_physical().fill_null(0).to_numpy()
+    physical = times.to_physical()
+    return (physical.fill_null(0) if physical.null_count() else physical).to_numpy()
 
 
 def _instant_micros(instant: datetime) -> int:
