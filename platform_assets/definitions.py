@@ -4,6 +4,7 @@ The only module that reads the environment.
 """
 
 import os
+from datetime import UTC, date, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -19,6 +20,8 @@ from resources.deployment import Settings, executor_for, resources_for
 from resources.landing import Landing
 
 PROJECT = Path(__file__).parents[1]
+
+ROOM_DAYS = 31  # after a pinned now: files of the next month's first days
 
 # Beginnings of what Dagster says of its own calls each time that definitions load.
 BETA = (
@@ -43,8 +46,8 @@ def assemble(settings: Settings) -> dg.Definitions:
 
     tree = component_tree()
     facts = source_facts(tree.defs_module_path / "data" / settings.source)
-    # Room for the next month's first file: partitions are fixed when definitions load.
-    set_window(settings.source, *settings.window, room_days=0 if facts.is_ended else 31)
+    is_open = not facts.is_ended and settings.now is None
+    set_window(settings.source, *_days(settings, is_ended=facts.is_ended), is_open=is_open)
     source = tree.load_component(Path("data") / settings.source, SalesSource)
     graph = dg.Definitions.merge(
         *(tree.build_defs(Path(room)) for room in (f"data/{settings.source}", "features", "models", "reports"))
@@ -61,6 +64,15 @@ def assemble(settings: Settings) -> dg.Definitions:
     }
     executor = executor_for(settings, gpu_steps=gpu_steps)
     return dg.Definitions.merge(graph, dg.Definitions(sensors=sensors, resources=resources, executor=executor))
+
+
+def _days(settings: Settings, *, is_ended: bool) -> tuple[date, date | None]:
+    """The source's days; on a pinned clock those that its now leaves room for, whatever the wall clock says."""
+    starts_on, ends_on = settings.window
+    if is_ended or settings.now is None:
+        return starts_on, ends_on
+    now_on = settings.now.astimezone(UTC).date()
+    return starts_on, max(ends_on or now_on, now_on) + timedelta(days=ROOM_DAYS)
 
 
 def settings() -> Settings:

@@ -10,13 +10,14 @@ from typing import Final
 
 import dagster as dg
 from dagster import AutomationCondition as AC
+from dagster._time import get_current_datetime
 
 # --- Retries ---------------------------------------------------------------------------------------------------------
 
 # Storage and registries answer again within seconds, or a person must look: about 2 s, then 4 s.
 RETRY_IO: Final = dg.RetryPolicy(max_retries=2, delay=2.0, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
-# Runs that the failure sensor asks for after the first one, per cause.
+# Runs after the first one for one cause of a retraining, or for one file that arrived; their sensors ask for them.
 RUN_RETRIES: Final = 2
 
 # --- Automation ------------------------------------------------------------------------------------------------------
@@ -83,16 +84,23 @@ def with_freshness(graph: dg.Definitions, period_days: int, *, is_ended: bool = 
 # --- Partitions ------------------------------------------------------------------------------------------------------
 
 
-def months(starts_on: date, ends_on: date | None, timezone: str = "UTC") -> dg.MonthlyPartitionsDefinition:
-    """Months from that of `starts_on` to that of `ends_on`, the last day; without it to the current one, unfinished.
+def months(
+    starts_on: date, ends_on: date | None, timezone: str = "UTC", *, is_open: bool = False
+) -> dg.MonthlyPartitionsDefinition:
+    """Months from that of `starts_on` to that of `ends_on`, the last day; they begin at midnight in `timezone`.
 
-    Months begin at midnight in `timezone`. They are fixed when the definitions load; with `ends_on` they do not depend
-    on the wall clock, which may stand before the platform's now.
+    With `ends_on` they are fixed and do not depend on the wall clock, which may stand before the platform's now. Without
+    it, or where the source `is_open`, they grow with the wall clock, in definitions that were loaded long ago too: to the
+    month after the current one at least, since a day begins earlier in the east.
     """
     first = starts_on.replace(day=1)
     if ends_on is None:
-        return dg.MonthlyPartitionsDefinition(start_date=first.isoformat(), timezone=timezone, end_offset=1)
+        return dg.MonthlyPartitionsDefinition(start_date=first.isoformat(), timezone=timezone, end_offset=2)
     after = (ends_on.replace(day=1) + timedelta(days=32)).replace(day=1)
+    if is_open:
+        now = get_current_datetime()
+        ahead = (after.year - now.year) * 12 + after.month - now.month
+        return dg.MonthlyPartitionsDefinition(start_date=first.isoformat(), timezone=timezone, end_offset=max(2, ahead))
     count = (after.year - first.year) * 12 + after.month - first.month
     # The offset makes months exist that the wall clock has not ended; the end date caps it.
     return dg.MonthlyPartitionsDefinition(

@@ -5,13 +5,15 @@ Rewrite tests/golden/graph.json after a review: UPDATE_GOLDEN=1 make test
 
 import json
 import os
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import freeze_time
 
 from platform_assets.answers import impact_of
 from platform_assets.definitions import assemble
@@ -150,6 +152,26 @@ def test_a_model_waits_for_the_views_of_its_service_alone() -> None:
     for stage in ("training_set", "predictions"):
         assert "features/offer" in assets[f"demand/{stage}"]["reads"]
         assert "features/offer" not in assets[f"dormant/{stage}"]["reads"]
+
+
+@pytest.mark.parametrize(
+    ("source", "now", "on", "last"),
+    [
+        ("simulator", None, datetime(2027, 5, 9, tzinfo=UTC), "2027-06-01"),  # a feed that goes on after the demo
+        ("simulator", datetime(2026, 1, 20, tzinfo=UTC), datetime(2027, 5, 9, tzinfo=UTC), "2026-02-01"),
+        ("simulator", datetime(2030, 1, 20, tzinfo=UTC), datetime(2027, 5, 9, tzinfo=UTC), "2030-02-01"),
+        ("online_retail", None, datetime(2027, 5, 9, tzinfo=UTC), "2011-12-01"),  # it has ended
+    ],
+)
+def test_the_months_are_those_in_which_a_file_may_arrive(
+    source: str, now: datetime | None, on: datetime, last: str
+) -> None:
+    """The end of a demo's file was the end of its graph: a month later every file that came was unsettled for ever."""
+    with freeze_time(on):
+        graph = assemble(replace(settings(source), now=now)).resolve_asset_graph()
+        months = graph.get(dg.AssetKey("sales")).partitions_def
+        assert months is not None
+        assert months.get_last_partition_key() == last
 
 
 def test_loading_opens_nothing() -> None:

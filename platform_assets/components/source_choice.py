@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from platform_assets.errors import ConfigurationError, DataError, SchemaError
+from platform_assets.errors import ConfigurationError, ContractError, DataError, SchemaError
 from platform_assets.science.source import Source
 
 ALIKE = 0.7  # of the columns of a file and a source together stand in both
@@ -113,7 +113,8 @@ def date_range(data: Path | None, source: Source, *, state: Path | None = None) 
 def arriving_months(data: Path, source: Source, months: dg.MonthlyPartitionsDefinition) -> list[str]:
     """Keys of the months that a file's lines change; with weeks added up from days, that of the week before them too.
 
-    Raises: DataError as `date_range`; ConfigurationError where the graph has no such month.
+    Raises: DataError as `date_range`, and for days before the source's first month; ConfigurationError where the graph has
+    no such month yet.
     """
     first, last = date_range(data, source)
     if source.dated == "day" and source.frequency == "week":
@@ -121,10 +122,15 @@ def arriving_months(data: Path, source: Source, months: dg.MonthlyPartitionsDefi
     last -= timedelta(days=source.period_days - 1)
     keys = months.get_partition_keys()
     wanted = [key for key in keys if f"{first:%Y-%m}" <= key[:7] <= f"{last:%Y-%m}"]
+    if f"{first:%Y-%m}" < keys[0][:7]:
+        raise ContractError(
+            f"{data.name}: lines from {first} on, the source begins in {keys[0][:7]}: no day before its history's first month",
+            hint="deliver the whole history again, in a state directory of its own, where it has to begin earlier",
+        )
     if not wanted or wanted[-1][:7] != f"{last:%Y-%m}":
         raise ConfigurationError(
             f"{data.name}: lines from {first} to {last}, the graph has the months {keys[0]} to {keys[-1]}",
-            hint="load the definitions again; a source whose defs.yaml says `ended: true` takes no later days",
+            hint="a source whose defs.yaml says `ended: true` takes no later days; a pinned clock (PERENNIAL_NOW) must move on first",
         )
     return wanted
 

@@ -61,7 +61,7 @@ def _check_months(lines: pl.DataFrame, source: Source, context: dg.AssetExecutio
     if not (start.start.date() <= first and last < end.end.date()):  # pyright: ignore[reportOperatorIssue]
         raise ContractError(
             f"{source.name}/lines: lines from {first} to {last}, the graph has months from {start.start.date()} to {end.end.date()}",
-            hint="load the definitions again: the months are those of the source's days",
+            hint="a source whose defs.yaml says `ended: true` takes no later days; a pinned clock (PERENNIAL_NOW) must move on first",
         )
 
 

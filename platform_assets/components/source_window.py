@@ -1,7 +1,7 @@
 """The active source's months, set once by the assembly before any component is built."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import dagster as dg
 
@@ -13,32 +13,31 @@ ARRIVAL_TAG = "perennial/arrival"  # path of the file that a run makes part of t
 
 @dataclass(frozen=True)
 class SourceWindow:
-    """Which source is active, and its first and last local day; `ends_on` is None for one that goes on.
+    """Which source is active, and its first and last local day; `ends_on` is None for one whose end nobody stated.
 
-    `room_days` after the last day there are months too, for files that arrive.
+    Where it `is_open` files arrive after `ends_on` too, and there are months for them as the wall clock goes on.
     """
 
     source: str
     starts_on: date
     ends_on: date | None
-    room_days: int = 0
+    is_open: bool = False
 
     @property
     def partitions(self) -> dg.MonthlyPartitionsDefinition:
         """Months of the source; every partitioned asset of the graph has these."""
-        last = None if self.ends_on is None else self.ends_on + timedelta(days=self.room_days)
-        return policies.months(self.starts_on, last)
+        return policies.months(self.starts_on, self.ends_on, is_open=self.is_open)
 
 
 _active: SourceWindow | None = None
 
 
-def set_window(source: str, starts_on: date, ends_on: date | None, *, room_days: int = 0) -> None:
+def set_window(source: str, starts_on: date, ends_on: date | None, *, is_open: bool = False) -> None:
     """Name the active source and its days; the last call holds."""
     global _active  # noqa: PLW0603  # one process assembles one source
     if ends_on is not None and ends_on < starts_on:
         raise ConfigurationError(f"source {source}: its last day {ends_on} is before its first day {starts_on}")
-    _active = SourceWindow(source, starts_on, ends_on, room_days)
+    _active = SourceWindow(source, starts_on, ends_on, is_open)
 
 
 def active_window() -> SourceWindow:

@@ -1,11 +1,12 @@
 """The policies' automation conditions, evaluated without a daemon, and the sensor that evaluates them with one."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import freeze_time
 
 from platform_assets import policies
 from sensors.monitoring import automation_sensor
@@ -160,9 +161,24 @@ def test_months_cover_a_source_whatever_the_wall_clock_says(
     assert (keys[0], keys[-1], len(keys)) == (first, last, count)
 
 
-def test_months_of_a_living_source_include_the_current_one() -> None:
-    keys = policies.months(date(2024, 1, 1), None).get_partition_keys()
-    assert keys[-1] == date.today().replace(day=1).isoformat()
+@pytest.mark.parametrize("ends_on", [None, date(2025, 12, 30)])
+def test_months_of_a_living_source_grow_with_the_clock(ends_on: date | None) -> None:
+    """They stood still at the day of the last demo, and a month or two later no file could land any more."""
+    with freeze_time(datetime(2026, 1, 31, tzinfo=UTC)):
+        months = policies.months(date(2024, 1, 1), ends_on, is_open=True)
+        assert months.get_partition_keys()[-1] == "2026-02-01"
+    for day, last in (
+        (datetime(2026, 2, 3, tzinfo=UTC), "2026-03-01"),
+        (datetime(2027, 7, 1, tzinfo=UTC), "2027-08-01"),
+    ):
+        with freeze_time(day):
+            assert months.get_partition_keys()[-1] == last, "the definitions were not loaded again"
+
+
+def test_months_of_a_world_ahead_of_the_clock_reach_its_end() -> None:
+    with freeze_time(datetime(2026, 1, 31, tzinfo=UTC)):
+        months = policies.months(date(2024, 1, 1), date(2029, 5, 2), is_open=True)
+        assert months.get_partition_keys()[-1] == "2029-05-01"
 
 
 def test_a_source_is_stale_after_two_missed_arrivals_and_never_once_it_has_ended() -> None:
