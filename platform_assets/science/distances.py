@@ -1,0 +1,287 @@
+"""How far a sample is from a reference: two-sample statistics, with the reference sorted once and kept.
+
+Nulls and NaN are no values: they are counted apart, since a feed that goes missing is another fault than one that moves.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from platform_assets.errors import EmptyFrameError, SchemaError
+
+Floats = NDArray[np.float64]
+
+EMPTY_SHARE: Final = 1e-4  # stands for the share of a bin without rows: its logarithm must be finite
+CELLS: Final = 1 << 16  # of a grid: 64 values each of a million
+CHUNK: Final = 1 << 18  # values placed at once: their cells stay in the cache
+SIGN: Final = np.int64(0x7FFFFFFFFFFFFFFF)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of equal width between two numbers, of the values or of their bits; what lies outside is in the end cells.
+
+    The bits of a double, read as a whole number, grow with it and are nearly its logarithm: equal widths there suit a
+    long tail.
+    """
+
+    low: float
+    width: float
+    of_bits: bool
+
+    def cells(self, values: Floats) -> NDArray[np.int32]:
+        """Cell of each value, within [0, CELLS); never falls where the value rises."""
+        scale = _ordered_bits(values) if self.of_bits else values
+        with np.errstate(over="ignore"):
+            return np.clip((scale - self.low) / self.width, 0, CELLS - 1).astype(np.int32)
+
+    @classmethod
+    def over(cls, ordered: Floats) -> "Grid":
+        """The grid, of values or of bits, whose fullest cell of different values is the less full."""
+        low, high = ordered[int(0.001 * ordered.size)], ordered[int(0.999 * (ordered.size - 1))]
+        finite = ordered[np.isfinite(ordered)]
+        if not np.isfinite(low) or not np.isfinite(high):
+            low, high = (finite[0], finite[-1]) if finite.size else (0.0, 1.0)
+        ends = np.array([low, high])
+        bits = _ordered_bits(ends)
+        grids = [
+            cls(float(first), max(float(last) - float(first), np.finfo(np.float64).tiny) / (CELLS - 2), of_bits)
+            for (first, last), of_bits in ((ends, False), (bits, True))
+        ]
+        return min(grids, key=lambda grid: np.bincount(grid.cells(ordered)).max())
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A numeric column's values, sorted once, with the grid on which others are compared with them."""
+
+    name: str
+    values: Floats  # (n,) ascending, without nulls and NaN
+    missing: int  # rows without a value
+    grid: Grid
+    up_to: NDArray[np.int64]  # (CELLS,) values in this cell and all below
+    only: Floats  # (CELLS,) the value of a cell that holds no other; NaN where it holds none or several
+
+    @classmethod
+    def of(cls, column: pl.Series) -> "Reference":
+        """Raises: SchemaError if the column is neither numeric nor Boolean; EmptyFrameError if it has no value."""
+        values, missing = known(column)
+        ordered = np.sort(values)
+        grid = Grid.over(ordered)
+        up_to = np.cumsum(_histogram(grid, ordered))
+        least = ordered[np.minimum(np.r_[0, up_to[:-1]], ordered.size - 1)]
+        greatest = ordered[np.maximum(up_to - 1, 0)]
+        only = np.where((np.diff(up_to, prepend=0) > 0) & (least == greatest), greatest, np.nan)
+        return cls(column.name, ordered, missing, grid, up_to, only)
+
+    @property
+    def missing_share(self) -> float:
+        """Share of rows without a value, within [0, 1)."""
+        return self.missing / (self.missing + self.values.size)
+
+    def edges(self, bins: int) -> Floats:
+        """Inner edges, at most `bins` - 1, of bins that hold equal shares of the values; ties make them fewer."""
+        return np.unique(np.quantile(self.values, np.linspace(0, 1, bins + 1)[1:-1]))
+
+
+@dataclass(frozen=True)
+class Current:
+    """Values to be compared with a reference: placed on its grid, and not sorted."""
+
+    values: Floats  # (m,) without nulls and NaN
+    missing: int
+    up_to: NDArray[np.int64]  # (CELLS,) values in this cell and all below
+
+    @classmethod
+    def of(cls, column: pl.Series, reference: Reference) -> "Current":
+        """Raises: SchemaError, EmptyFrameError as for a reference."""
+        values, missing = known(column)
+        return cls(values, missing, np.cumsum(_histogram(reference.grid, values)))
+
+    def differs(self, is_wanted: NDArray[np.bool_], reference: Reference) -> NDArray[np.bool_]:
+        """The wanted cells in which a value is not the reference's only one."""
+        found = np.zeros(CELLS, dtype=np.bool_)
+        for start in range(0, self.values.size, CHUNK):
+            chunk = self.values[start : start + CHUNK]
+            cells = reference.grid.cells(chunk)
+            found[cells[chunk != reference.only[cells]]] = True
+        return found & is_wanted
+
+    def inside(self, is_wanted: NDArray[np.bool_], grid: Grid) -> Floats:
+        """Values in the wanted cells, sorted."""
+        if is_wanted.all():
+            return np.sort(self.values)
+        chunks = (self.values[start : start + CHUNK] for start in range(0, self.values.size, CHUNK))
+        return np.sort(np.concatenate([chunk[is_wanted[grid.cells(chunk)]] for chunk in chunks]))
+
+
+def known(column: pl.Series) -> tuple[Floats, int]:
+    """Values of a column that are neither null nor NaN, and how many rows are.
+
+    Raises: SchemaError if the column is neither numeric nor Boolean; EmptyFrameError if it has no value.
+    """
+    if not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
+        raise SchemaError(
+            f"drift: `{column.name}` is {column.dtype}, expected numbers", hint="compare categories by chi_square"
+        )
+    values = column.cast(pl.Float64).drop_nulls().drop_nans()
+    if values.is_empty():
+        raise EmptyFrameError(f"drift: `{column.name}` has no value in {column.len()} rows")
+    return values.to_numpy(), column.len() - values.len()
+
+
+def kolmogorov_smirnov(reference: Reference, current: Current) -> float:
+    """Greatest distance between the two empirical distribution functions, exactly, within [0, 1].
+
+    At the end of each cell of the grid both are known by counting. Within a cell they can be apart by no more than the
+    one's end less the other's beginning; only the cells where that exceeds the greatest distance seen are sorted.
+    Source: Smirnov (1939), two-sample statistic D.
+    """
+    n, m = reference.values.size, current.values.size
+    first, second = np.r_[0, reference.up_to] / n, np.r_[0, current.up_to] / m
+    greatest = float(np.abs(first - second).max())
+    is_open = np.maximum(first[1:] - second[:-1], second[1:] - first[:-1]) > greatest
+    if (is_open & ~np.isnan(reference.only)).any():  # ties: such a cell has no inside where both hold one value
+        is_open = current.differs(is_open, reference)
+    if not is_open.any():
+        return greatest
+    inner = current.inside(is_open, reference.grid)
+    outer = reference.values[np.repeat(is_open, np.diff(reference.up_to, prepend=0))]
+    # How many values of the cells that were not opened lie below each point: of the current ones only.
+    closed = np.cumsum(np.where(is_open, 0, np.diff(current.up_to, prepend=0)))
+    for points in (inner, outer):
+        below = closed[reference.grid.cells(points)] + np.searchsorted(inner, points, side="right")
+        up_to = np.searchsorted(reference.values, points, side="right")
+        greatest = max(greatest, float(np.abs(up_to / n - below / m).max(initial=0.0)))
+    return greatest
+
+
+def kolmogorov_smirnov_p(statistic: float, rows_reference: int, rows_current: int) -> float:
+    """Asymptotic probability that independent rows of one distribution are at least this far apart.
+
+    Source: Smirnov (1948), Annals of Mathematical Statistics 19, limit of sqrt(n m / (n + m)) D.
+    """
+    from scipy.special import kolmogorov
+
+    return float(kolmogorov(statistic * np.sqrt(rows_reference * rows_current / (rows_reference + rows_current))))
+
+
+def wasserstein(reference: Reference, current: Current) -> float:
+    """Area between the two distribution functions, in the column's unit: the mean distance that a value has moved.
+
+    Source: Vallender (1974), first Wasserstein distance on the line, as the integral over quantiles.
+    """
+    n, m, ordered = reference.values.size, current.values.size, np.sort(current.values)
+    # Quantile functions are steps: their ends, in units of 1 / (n m), in the order of two merged runs.
+    ends = np.sort(np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n]), kind="stable")
+    gaps = np.abs(reference.values[(ends - 1) // m] - ordered[(ends - 1) // n])
+    return float(gaps @ np.diff(ends, prepend=0)) / n / m
+
+
+def stability_index(reference: Reference, current: Current, *, bins: int = 10) -> float:
+    """Population stability index over bins of equal share in the reference, rows without a value a bin of their own.
+
+    Returns: nats, >= 0; 0 where the binned distributions are equal.
+    Source: Siddiqi (2006), Credit Risk Scorecards, ch. 6.
+    """
+    before, after = (np.maximum(shares, EMPTY_SHARE) for shares in binned(reference, current, bins))
+    return float(np.sum((after - before) * np.log(after / before)))
+
+
+def jensen_shannon(reference: Reference, current: Current, *, bins: int = 10) -> float:
+    """Jensen-Shannon divergence over the same bins as the stability index, in bits, within [0, 1].
+
+    Source: Lin (1991), IEEE Transactions on Information Theory 37, eq. 3.1.
+    """
+    return divergence(*binned(reference, current, bins))
+
+
+def binned(reference: Reference, current: Current, bins: int) -> tuple[Floats, Floats]:
+    """Share of each sample's rows in each bin (..., edge], and last the share without a value; each sums to 1."""
+    edges = reference.edges(bins)
+    cells = reference.grid.cells(edges)
+    is_wanted = np.zeros(CELLS, dtype=np.bool_)
+    is_wanted[cells] = True
+    # Values in closed cells below an edge's cell are counted; those in its own cell and other open ones are compared.
+    inner = current.inside(is_wanted, reference.grid)
+    closed = np.cumsum(np.where(is_wanted, 0, np.diff(current.up_to, prepend=0)))
+    up_to = closed[cells] + np.searchsorted(inner, edges, side="right")
+    before = np.searchsorted(reference.values, edges, side="right")
+    return (
+        _shares(before, reference.values.size, reference.missing),
+        _shares(up_to, current.values.size, current.missing),
+    )
+
+
+def divergence(before: Floats, after: Floats) -> float:
+    """Jensen-Shannon divergence of two distributions over the same bins, in bits."""
+    middle = (before + after) / 2
+    parts = [np.sum(side[side > 0] * np.log2(side[side > 0] / middle[side > 0])) for side in (before, after)]
+    return float(max(sum(parts) / 2, 0.0))
+
+
+@dataclass(frozen=True)
+class CategoryShift:
+    """Chi-square of two samples of categories. `new`: values that the reference has not, with their rows."""
+
+    statistic: float
+    degrees: int
+    p_value: float
+    divergence: float  # Jensen-Shannon, bits
+    new: Mapping[str, int]
+
+
+def chi_square(reference: pl.Series, current: pl.Series) -> CategoryShift:
+    """Whether the categories' shares, nulls a category of their own, are those of the reference.
+
+    Shapes: (n,) and (m,), of one dtype. The p-value takes rows as independent, and counts of less than five in a cell
+    make it rough.
+    Raises: EmptyFrameError if either is empty; SchemaError where their dtypes differ.
+    Source: Pearson (1900), test of homogeneity in a 2 x k table.
+    """
+    from scipy.special import chdtrc
+
+    if reference.dtype != current.dtype:
+        raise SchemaError(f"drift: `{current.name}` is {current.dtype}, the reference's {reference.dtype}")
+    for column in (reference, current):
+        if column.is_empty():
+            raise EmptyFrameError(f"drift: no rows of `{column.name}`")
+    before, after = (
+        column.rename("value").value_counts(name="rows").with_columns(pl.col("rows").cast(pl.Int64))
+        for column in (reference, current)
+    )
+    table = before.join(after, on="value", how="full", coalesce=True, nulls_equal=True, suffix="_after")
+    table = table.with_columns(pl.col("rows", "rows_after").fill_null(0))
+    counts = table.select("rows", "rows_after").to_numpy().T.astype(np.float64)
+    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True) / counts.sum()
+    statistic, degrees = float(((counts - expected) ** 2 / expected).sum()), counts.shape[1] - 1
+    new = table.filter(pl.col("rows") == 0).sort("rows_after", descending=True)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return CategoryShift(
+        statistic,
+        degrees,
+        float(chdtrc(degrees, statistic)) if degrees else 1.0,
+        divergence(shares[0], shares[1]),
+        {str(value): rows for value, rows in new.select("value", "rows_after").iter_rows()},
+    )
+
+
+def _shares(up_to: NDArray[np.int64], known_rows: int, missing: int) -> Floats:
+    return np.diff(np.r_[0, up_to, known_rows, known_rows + missing]) / (known_rows + missing)
+
+
+def _histogram(grid: Grid, values: Floats) -> NDArray[np.int64]:
+    counts = np.zeros(CELLS, dtype=np.int64)
+    for start in range(0, values.size, CHUNK):
+        counts += np.bincount(grid.cells(values[start : start + CHUNK]), minlength=CELLS)
+    return counts
+
+
+def _ordered_bits(values: Floats) -> NDArray[np.int64]:
+    """Whole numbers in the order of the values: the bits of a negative double fall where it rises, so they are turned."""
+    bits = values.view(np.int64)
+    return np.where(bits < 0, bits ^ SIGN, bits)
