@@ -35,7 +35,7 @@ SALES_COLUMNS = {
     "known_at": ("timestamp", "UTC instant from which this revision was known"),
     "units": ("double", "net demand, >= 0"),
     "price": ("double", "mean price charged, weighted by units"),
-    "is_promoted": ("boolean", "whether any line was on promotion"),
+    "is_promoted": ("boolean", "whether any line was on promotion, null where none says"),
     "stock": ("double", "units on hand; 0: there was nothing to sell"),
     "lines": ("int", "lines behind it"),
     "tickets": ("int", "receipts behind it"),

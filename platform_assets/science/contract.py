@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from platform_assets.errors import ConfigurationError, ContractError, SchemaError
-from platform_assets.science.kinds import DTYPES, Column
+from platform_assets.science.kinds import DTYPES, FRACTION, Column, is_of_whole_numbers
 from platform_assets.science.source import Kind, Source
 
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def _broken_cells(lines: pl.DataFrame, columns: Sequence[Column]) -> list[pl.Dat
             marks.append(_marks(lines, column.name, "invisible characters", cell.str.contains(INVISIBLE)))
         if column.kind == "key":
             marks.append(_marks(lines, column.name, "blank", cell.str.strip_chars() == ""))
+            if is_of_whole_numbers(lines[column.name]):
+                marks.append(_marks(lines, column.name, "a fraction among whole numbers", cell.str.contains(FRACTION)))
     return [mark for mark in marks if mark.height]
 
 

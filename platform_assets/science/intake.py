@@ -41,7 +41,8 @@ def examine(
 ) -> landing.Delivery:
     """The file's lines, typed, numbered from 1, placed in time, with findings; nothing is dropped.
 
-    `earlier` are landed lines of files before it, to compare volume and units with.
+    `earlier` are the lines of files before it that count, to compare volume and units with; of them only the series columns,
+    units, price, `day_on` and `period_on` are read.
     Raises: SchemaError, ContractError or EmptyFrameError naming file, column, row and value: the file is refused whole.
     """
     source = book.source
@@ -70,6 +71,8 @@ def examine(
     volume.check_units(compared, source, file)
     if manifest is None:
         volume.check_tail(compared, source, file)
+        if earlier is not None:
+            volume.check_replaced(lines, earlier, source, file)
     return landing.Delivery(file, digest, lines, arrived_at)
 
 

@@ -33,6 +33,10 @@ SAID: dict[Kind, str] = {
     "instant": "times with a zone",
     "local_time": "times without a zone",
 }
+WHOLE = r"^[+-]?\d+$"
+WRITTEN_AS_FLOAT = r"^[+-]?\d+\.0*$"
+FRACTION = r"^[+-]?\d*\.\d*[1-9]\d*$"
+MOSTLY = 0.6  # of a key's values; beyond it the key is of whole numbers, and a fraction among them is broken
 SHOWN = 3  # cells that a message shows whole
 
 
@@ -100,6 +104,8 @@ def parse(cells: pl.Series, kind: Kind, date_format: str | None) -> pl.Series:
     }
     if kind in {"text", "key"}:
         parsed: pl.Expr = pl.when(cell != "").then(cell)
+        if kind == "key" and is_of_whole_numbers(stripped):
+            parsed = pl.when(cell.str.contains(WRITTEN_AS_FLOAT)).then(cell.str.replace(r"\.0*$", "")).otherwise(parsed)
         frame = pl.DataFrame({"c": cells})
     elif kind in patterns:
         ok = cell.str.contains(patterns[kind])
@@ -121,6 +127,17 @@ def parse(cells: pl.Series, kind: Kind, date_format: str | None) -> pl.Series:
         plain = plain.str.replace("Z$", "+00:00") if kind == "instant" else plain
         parsed = plain.str.to_datetime(shape, time_unit="us", strict=False)
     return frame.select(parsed.cast(DTYPES[kind]).alias("c"))["c"]
+
+
+def is_of_whole_numbers(keys: pl.Series) -> bool:
+    """Whether nearly all of a key's values are whole numbers, written as such or, as spreadsheets do, as 18.0.
+
+    Where many are fractions they are the source's own codes, such as versions, and 1.0 is not 1.
+    """
+    written = keys.drop_nulls().str.strip_chars()
+    written = written.filter(written != "")
+    whole = written.str.contains(WHOLE) | written.str.contains(WRITTEN_AS_FLOAT)
+    return len(written) > 0 and int(whole.sum()) >= MOSTLY * len(written)
 
 
 def widen(cells: pl.Series, kind: Kind) -> pl.Series | None:

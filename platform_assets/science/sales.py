@@ -37,7 +37,7 @@ def aggregate(accepted: pl.DataFrame, source: Source) -> pl.DataFrame:
     """The `sales` frame of accepted lines (with `series_id`, `period_on`, `known_at`): one row per series and period.
 
     price: mean of what was charged, weighted by units; of a period without units the lines' own. stock: the last line's.
-    is_promoted: of any line. lines, tickets: the source's own counts, else counted.
+    is_promoted: of any line, null where no line says. lines, tickets: the source's own counts, else counted.
     """
     columns = source.columns
 
@@ -61,7 +61,9 @@ def aggregate(accepted: pl.DataFrame, source: Source) -> pl.DataFrame:
         known_at=pl.col("known_at").max(),
         units=units.sum(),
         price=price,
-        is_promoted=role("is_promoted").any() if "is_promoted" in columns else pl.lit(None, dtype=pl.Boolean),
+        is_promoted=pl.when(role("is_promoted").count() > 0).then(role("is_promoted").any())
+        if "is_promoted" in columns
+        else pl.lit(None, dtype=pl.Boolean),
         stock=role("stock").cast(pl.Float64).last() if "stock" in columns else pl.lit(None, dtype=pl.Float64),
         lines=counted.cast(pl.Int64),
         tickets=tickets.cast(pl.Int64),

@@ -14,6 +14,8 @@ TAIL_PERIODS = 28  # open periods that the last one is compared with
 TAIL_NEEDED = 14  # fewer than these say nothing
 TAIL_SHARE = 0.75  # of the smallest of them; an even source, such as daily sums of every product
 TAIL_SPREADS = 5.0  # standard deviations of the logarithm below the median; 3 alarms in 590 days of a gift wholesaler
+REPLACED_SHARE = 0.5  # of a day's landed lines, that a delivery which replaces them has at least
+REPLACED_LINES = 5  # lines lost, below which a small shop's correction is no torso
 UNIT_RATIO = 15.0  # cents for units are 100, grams for kilos 1,000; a sale halves a price
 UNIT_SERIES = 5  # series that must agree
 UNIT_PERIODS = 7  # of a series before it, without which it says nothing: a shop's first days are small
@@ -47,6 +49,31 @@ def check_tail(lines: pl.DataFrame, source: Source, file: str) -> dict[str, Any]
             hint=f"deliver it when the period is complete, or lay {file}.manifest.json beside it that states its `rows`",
         )
     return {"last_period_on": last_on, "lines": last, "fewest_expected": needed}
+
+
+def check_replaced(lines: pl.DataFrame, earlier: pl.DataFrame, source: Source, file: str) -> None:
+    """Refuse a file in which a day has lost most of the lines that it replaces, wherever in the file that day lies.
+
+    Raises: ContractError naming the first such day, and how many there are.
+    """
+    both = (
+        lines.lazy()
+        .group_by("day_on")
+        .agg(new=pl.len())
+        .join(earlier.lazy().group_by("day_on").agg(old=pl.len()), on="day_on")
+        .with_columns(pl.col("new", "old").cast(pl.Int64))
+        .filter(pl.col("new") < REPLACED_SHARE * pl.col("old"), pl.col("old") - pl.col("new") >= REPLACED_LINES)
+        .sort("day_on")
+        .collect()
+    )
+    if both.height:
+        day_on, new, old = both.row(0)
+        others = f", and so it is on {both.height - 1} more days" if both.height > 1 else ""
+        raise ContractError(
+            f"{file}: column `{source.when}`: {day_on} has {new} lines (of {lines.height} rows), and replaces {old} that landed before"
+            f"{others}: is the day cut off?",
+            hint=f"deliver the whole day, or lay {file}.manifest.json beside it that states its `rows`",
+        )
 
 
 def check_manifest(manifest: Mapping[str, Any], *, file: str, rows: int, digest: str) -> None:

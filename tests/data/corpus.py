@@ -286,7 +286,7 @@ def _values() -> Iterator[Case]:
         "return": ("quantity", -4, "negative_units"),
         "cancellation": ("invoice", "C500001", "cancellation"),
         "postage": ("stock_code", "POST", "not_goods"),
-        "half-a-code": ("stock_code", "17.5", "not_goods"),
+        "half-a-code": ("stock_code", "17.5", "broken"),
         "bulk": ("quantity", 80_995, "extreme_units"),
     }
     late = online.height - 30

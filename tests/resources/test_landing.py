@@ -102,6 +102,16 @@ def test_a_torso_of_a_day_is_refused_unless_a_manifest_vouches_for_it(landing: L
     assert landing.lines(shop, now=NOW).files["short.csv"]["landed"] == 3
 
 
+def test_a_torso_in_the_middle_is_refused_too(landing: Landing, shop: Source) -> None:
+    """Only the last day was looked at: a file with one line of a day before it replaced that day's fifty."""
+    days = retailer(days=45).filter(pl.col("ts").dt.date() >= date(2011, 4, 8))
+    middle = pl.col("ts").dt.date() == date(2011, 4, 11)
+    path = arrives(landing, pl.concat([days.filter(~middle), days.filter(middle).head(1)]).sort("ts"))
+    with pytest.raises(ContractError, match=r"new.parquet: column `ts`: 2011-04-11 has 1 lines .* replaces \d\d that"):
+        landing.accept(path, shop, now=NOW)
+    assert not landing.accepted.exists()
+
+
 def test_a_killed_acceptance_leaves_nothing_that_counts(landing: Landing, shop: Source) -> None:
     landing.accepted.mkdir()
     (landing.accepted / ".20110416T000000000000Z_0123456789abcdef_new.parquet.99").write_bytes(b"half a fi")

@@ -52,6 +52,28 @@ def test_text_is_read_as_its_kind_or_not_at_all(kind: Kind, cell: str, value: An
     assert parse(pl.Series([cell]), kind, None).to_list() == [value]
 
 
+@pytest.mark.parametrize(
+    ("cells", "keys", "broken"),
+    [
+        # 17.5 was an article of its own, and 18.0 another one than 18
+        (["17", "17.5", "18", "18.0", " 19 ", "20"], ["17", "17.5", "18", "18", " 19 ", "20"], ["17.5"]),
+        (["17.0", "18.0", None, ""], ["17", "18", None, None], []),  # a spreadsheet's integers with gaps
+        (["007", "8.", "-1"], ["007", "8", "-1"], []),
+        (["1.0", "1.1", "1.10", "2.0"], ["1.0", "1.1", "1.10", "2.0"], []),  # versions: codes of the source's own
+        (["A1", "17.5", "B2"], ["A1", "17.5", "B2"], []),
+    ],
+)
+def test_a_key_of_whole_numbers_has_no_fractions_and_one_spelling(
+    cells: list[str | None], keys: list[str | None], broken: list[str]
+) -> None:
+    read = parse(pl.Series(cells, dtype=pl.String), "key", None)
+    assert read.to_list() == keys
+    lines, schema = pl.DataFrame({"item": read}), pa.DataFrameSchema({"item": pa.Column(pl.String, nullable=True)})
+    found = findings(lines, schema, [Column("item", "key")])
+    assert lines.filter(found.is_not_null())["item"].to_list() == broken
+    assert [said for said in found.drop_nulls() if "a fraction among whole numbers" not in said] == []
+
+
 TYPED: list[tuple[Kind, pl.Series, list[Any] | None]] = [
     ("integer", pl.Series([1, 2], dtype=pl.UInt8), [1, 2]),
     ("integer", pl.Series([1.0, None, 2.5]), [1, None, None]),

@@ -1,5 +1,6 @@
 """When a line was known, which delivery of a day counts, and how a correction becomes a revision."""
 
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,9 +12,9 @@ from polars.testing import assert_frame_equal
 
 from platform_assets.errors import ContractError
 from platform_assets.science.landing import INSTANT, Delivery, check_dates, local_instant, period_end, place, resolve
-from platform_assets.science.sales import SALES, latest, layered, revise
+from platform_assets.science.sales import SALES, aggregate, latest, layered, revise
 from platform_assets.science.source import Source
-from platform_assets.science.volume import check_manifest, smallest_tail
+from platform_assets.science.volume import check_manifest, check_replaced, smallest_tail
 
 
 def source(**more: Any) -> Source:
@@ -233,3 +234,34 @@ def test_after_any_deliveries_the_latest_revision_is_the_last_delivery(
         said = {tuple(row[:2]): row[2] for row in frame.select(*key, "units").rows()}
         assert {k: v for k, v in standing.items() if v} == {k: v for k, v in said.items() if v}
         assert_frame_equal(revise(table, frame, at + timedelta(hours=1)), table)
+
+
+def test_a_promotion_that_nobody_told_is_unknown() -> None:
+    """It was False, and a model learned prices without promotions from it."""
+    shop = source(columns={"units": "units", "sold_on": "day", "is_promoted": "promoted"})
+    told = {"none": [None, None], "one": [None, True], "not": [False, None]}
+    lines = pl.DataFrame(
+        [{"series_id": name, "units": 1.0, "promoted": said} for name, values in told.items() for said in values],
+        schema={"series_id": pl.String, "units": pl.Float64, "promoted": pl.Boolean},
+    ).with_columns(period_on=date(2024, 1, 1), known_at=pl.lit(datetime(2024, 1, 2, tzinfo=UTC), dtype=INSTANT))
+    sold = aggregate(lines, shop)
+    assert dict(sold.select("series_id", "is_promoted").iter_rows()) == {"none": None, "one": True, "not": False}
+
+
+@pytest.mark.parametrize(
+    ("landed", "delivered", "is_refused"),
+    [
+        ({1: 50, 2: 50, 3: 50}, {1: 50, 2: 1, 3: 50}, True),  # a torso in the middle destroyed its day
+        ({1: 50, 2: 50, 3: 50}, {1: 50, 2: 40, 3: 60}, False),  # a correction
+        ({1: 50, 2: 50}, {3: 1, 4: 50}, False),  # nothing is replaced
+        ({1: 6, 2: 3}, {1: 2, 2: 1}, False),  # a small shop's correction
+        ({1: 7, 2: 3}, {1: 2, 2: 1}, True),
+    ],
+)
+def test_no_day_loses_most_of_what_landed(landed: dict[int, int], delivered: dict[int, int], is_refused: bool) -> None:
+    def lines(counts: dict[int, int]) -> pl.DataFrame:
+        return pl.DataFrame({"day_on": [date(2024, 2, day) for day, n in counts.items() for _ in range(n)]})
+
+    checked = pytest.raises(ContractError, match=r"f.csv: column `day`: 2024-02-0\d has \d lines .* replaces \d+ that")
+    with checked if is_refused else nullcontext():
+        check_replaced(lines(delivered), lines(landed), source(), "f.csv")
