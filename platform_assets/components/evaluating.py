@@ -65,8 +65,9 @@ def evaluate_candidate(
     spec: ModelSpec, context: dg.AssetExecutionContext, candidate: dict[str, Any]
 ) -> dg.MaterializeResult[dict[str, Any]]:
     """Predict, compare, report; figures go to the candidate's MLflow run."""
+    from platform_assets.components.judged_baselines import judged_baselines
     from platform_assets.components.training import known_sales, read_training_set
-    from platform_assets.science import baselines, evaluation, report, segments
+    from platform_assets.science import evaluation, report, segments
     from platform_assets.science.stock_cost import UnitCosts
     from platform_assets.science.tasks import TASKS
 
@@ -90,9 +91,7 @@ def evaluate_candidate(
         elif champion is not None and against is not None and window.champion_fit is not None:
             fitted = res.registry.load(spec.name, champion, window.champion_fit)
             predictions["champion"] = fitted.predict(rows.select(against.features))
-        predictions |= baselines.for_rows(
-            spec.baselines or task.baselines, rows, history, task, period_days=res.source.period_days, seed=spec.seed
-        )
+        predictions |= judged_baselines(spec, res, rows, history, task)
     log.info("paired intervals over series")
     found = evaluation.evaluate(
         task,
@@ -129,9 +128,19 @@ def evaluate_candidate(
             "report": dg.MetadataValue.path(uri),
             "rows": found.rows,
             "series": found.series,
+            **_about_sample(found),
             **{name: value for name, value in {**figures, **gains}.items() if math.isfinite(value)},
         },
     )
+
+
+def _about_sample(found: Evaluation) -> dict[str, str]:
+    sample = found.sample
+    if sample is None:
+        return {}
+    return {
+        ", ".join(sample.baselines): f"on a seeded sample of {sample.series} of {sample.of} series (seed {sample.seed})"
+    }
 
 
 def _evidence(

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from datetime import date, datetime
 
+import numpy as np
 import polars as pl
 
 from platform_assets.errors import ConfigurationError, EmptyFrameError, ModelError, SchemaError
 from platform_assets.science.bootstrap import DRAWS, Resampler
 from platform_assets.science.examples import choose_examples
-from platform_assets.science.findings import Evaluation
+from platform_assets.science.findings import Evaluation, Sample
 from platform_assets.science.judging import Judged
 from platform_assets.science.stock_cost import UnitCosts
 from platform_assets.science.tasks import Task
@@ -35,7 +36,8 @@ def evaluate(
 
     `rows`: series_id, issued_at, target_on, horizon_days and the label. Rows without a label (closed, unknown,
     censored or faulty periods) are left out and counted. `predictions`: frames of the task's outputs, row for row; a
-    baseline fitted on a sample is null elsewhere and compared where it is not.
+    baseline fitted on a sample of series is null elsewhere, compared where it is not, and so never the best baseline.
+    `seed`: of the draws, and of that sample.
     `segments`: row for row, text columns and, if prices are known, `price` as of the issue (see science.segments).
     `history`: series_id, period_on, units; for the example charts.
     Raises: ModelError if predictions don't fit the task or the rows; EmptyFrameError if no row has a label.
@@ -65,6 +67,7 @@ def evaluate(
         champion=champion,
         baselines=baselines,
         best_baseline=best,
+        sample=_sample(found, baselines, seed),
         primary=task.primary,
         rows=judged.height,
         series=judged["series_id"].n_unique(),
@@ -87,6 +90,15 @@ def evaluate(
         slices=found.slices(parts),
         examples=choose_examples(task, judged, label, kept, candidate, champion or best, history),
     )
+
+
+def _sample(found: Judged, baselines: tuple[str, ...], seed: int) -> Sample | None:
+    partial = tuple(name for name in baselines if not found.is_covered[name].all())
+    if not partial:
+        return None
+    covered = pl.Series(np.logical_or.reduce([found.is_covered[name] for name in partial]))
+    series = found.rows["series_id"]
+    return Sample(partial, series.filter(covered).n_unique(), series.n_unique(), seed)
 
 
 def _instant(value: object) -> datetime:

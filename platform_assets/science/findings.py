@@ -62,6 +62,16 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """Series that the baselines were fitted on which do not cover every judged row."""
+
+    baselines: tuple[str, ...]
+    series: int
+    of: int  # judged series
+    seed: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """All that a report, a gate and a ledger need to know; `to_dict` is plain JSON."""
 
@@ -70,7 +80,8 @@ class Evaluation:
     candidate: str
     champion: str | None
     baselines: tuple[str, ...]
-    best_baseline: str | None
+    best_baseline: str | None  # of those that predicted every judged row
+    sample: Sample | None  # of the baselines that did not
     primary: str
     rows: int
     series: int

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
+from platform_assets.science import report_opponents as opponents
 from platform_assets.science import report_plots as plots
 from platform_assets.science import report_words as words
 from platform_assets.science.findings import Evaluation, Slice
@@ -37,7 +38,7 @@ class Report:
 def build(evaluation: Evaluation, *, title: str = "", decision: GateDecision | None = None) -> Report:
     """The report of an evaluation; with the gate's decision, where it has been made. The same inputs give the same bytes."""
     name = title or evaluation.candidate
-    tiny = plots.tiny_forest([(words.plain(n), i) for n, i in _ranked(evaluation)], limit=TINY_BYTES)
+    tiny = plots.tiny_forest([(words.plain(n), i) for n, i in opponents.ranked(evaluation)], limit=TINY_BYTES)
     return Report(
         html=_page(evaluation, name, decision),
         summary=evaluation.to_dict(),
@@ -46,17 +47,16 @@ def build(evaluation: Evaluation, *, title: str = "", decision: GateDecision | N
     )
 
 
-def _ranked(evaluation: Evaluation) -> list[tuple[str, Any]]:
-    """Opponents with the improvement of the primary loss: the champion first, then the hardest to beat."""
-    found = [(c.opponent, c.improvements[evaluation.primary]) for c in evaluation.comparisons.values()]
-    return sorted(found, key=lambda pair: (pair[0] != evaluation.champion, pair[1].estimate))
-
-
 def _markdown(evaluation: Evaluation, decision: GateDecision | None) -> str:
     lines = [f"**{words.verdict(evaluation)}**", "", words.basis(evaluation)]
     if decision is not None:
         lines += ["", words.gate(decision)]
-    rows = [f"| {words.plain(n)} | {words.percent(i)} |" for n, i in _ranked(evaluation)]
+    rows = [f"| {words.plain(n)} | {words.percent(i)} |" for n, i in opponents.ranked(evaluation)]
+    rows += [
+        f"| {words.plain(name)}, on {c.series} products | {words.percent(c.improvements[evaluation.primary])} |"
+        for name in opponents.sampled(evaluation)
+        for c in [evaluation.comparisons[name]]
+    ]
     head = ["", "| error less than | by |", "|---|---|"]
     fitting = (
         "\n".join([*lines, *(head if shown else []), *rows[:shown]]).replace("<", "&lt;")
@@ -90,28 +90,6 @@ def _cards(evaluation: Evaluation) -> str:
         for value, said in words.cards(evaluation)
     )
     return f'<div class="cards">{cards}</div>'
-
-
-def _against(evaluation: Evaluation) -> str:
-    ranked = _ranked(evaluation)
-    if not ranked:
-        return ""
-    drawing = plots.forest([(words.plain(n), i) for n, i in ranked], label="Improvement against each method")
-    rows = [
-        [
-            words.plain(name),
-            words.baseline(name, evaluation),
-            words.percent(interval),
-            f"{evaluation.comparisons[name].rows:,}",
-        ]
-        for name, interval in ranked
-    ]
-    return section(
-        "Is it better than simple methods?",
-        f"Each line compares the same forecasts, product by product. The dot is the gain; the line is the range in which it lies "
-        f"with {evaluation.confidence:.0%} confidence. A line wholly to the right of zero is a gain beyond chance.",
-        figure(drawing) + table(["Compared with", "What that is", "Error less by", "Forecasts"], rows, numbers=(2, 3)),
-    )
 
 
 def _examples(evaluation: Evaluation) -> str:
@@ -254,7 +232,8 @@ def _glossary(evaluation: Evaluation) -> str:
 
 
 _SECTIONS: Final = (
-    _against,
+    opponents.against,
+    opponents.automatic,
     _examples,
     _calibration,
     _probability,

@@ -146,6 +146,19 @@ def baseline(name: str, evaluation: Evaluation) -> str:
     return DESCRIPTIONS.get(name, "")
 
 
+def sample_rule(evaluation: Evaluation) -> str:
+    """Which products the slow baselines were fitted on, and what their figures may be used for."""
+    sample = evaluation.sample
+    assert sample is not None, "asked for only where there is one"
+    return (
+        f"These take too long to be fitted to every product, so they are on a seeded sample of {sample.series:,} of {sample.of:,} products "
+        f"(seed {sample.seed}), the same at every date. Each is compared with this model on the same forecasts of the same products. "
+        "Like this model they were fitted once, on what was known at the first date, and carried forward. "
+        "The best simple method, against which a first version must prove itself, is chosen from those that forecast every product: "
+        "these take part only where the sample is all of them."
+    )
+
+
 def cost_rule(evaluation: Evaluation) -> str:
     """How the stock's cost was computed."""
     costs = evaluation.costs

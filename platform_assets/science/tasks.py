@@ -123,6 +123,8 @@ class QuantileTask:
         "weekday_quantile",
         "exponential_smoothing",
         "arima",
+        "auto_ets",
+        "auto_arima",
     )
     outputs: tuple[str, ...] = field(init=False)
 

@@ -17,7 +17,7 @@ from platform_assets.science.tasks import LEVELS, PROBABILITY, QUANTILES, Quanti
 
 ISSUED_ON = date(2024, 6, 30)  # a Sunday
 AT = origin(ISSUED_ON)
-NAMES = [name for name in baselines.QUANTILE_BASELINES if name not in baselines.SAMPLED]
+NAMES = list(baselines.QUANTILE_BASELINES)
 
 
 def panel_of(
@@ -63,7 +63,7 @@ def test_every_series_and_target_has_ascending_quantiles(name: str) -> None:
     assert_frame_equal(found, baselines.forecast(name, panel_of(0).sample(fraction=1, shuffle=True, seed=1), AT))
 
 
-@pytest.mark.parametrize("name", [*baselines.QUANTILE_BASELINES, *dormancy.BASELINES])
+@pytest.mark.parametrize("name", [*NAMES, *baselines.SAMPLED, *dormancy.BASELINES])
 def test_nothing_after_the_origin_is_seen(name: str) -> None:
     known = panel_of(1)
     future = known.with_columns(period_on=pl.col("period_on") + timedelta(days=400), units=pl.lit(1e6))
@@ -272,6 +272,47 @@ def test_sampled_baselines_are_null_elsewhere_and_others_refuse() -> None:
     assert found["q500"].null_count() == 3
 
 
+def test_the_sample_is_of_the_judged_series_and_the_same_at_every_origin() -> None:
+    panel = panel_of(13, series=9)
+    earlier = origin(ISSUED_ON - timedelta(days=28))
+    judged = [f"s{n}" for n in range(8) if n != 2]  # s2 is not judged, s8 is three weeks old: neither may be drawn
+    rows = pl.concat([rows_of(earlier, judged, 28), rows_of(AT, judged, 28)])
+    found = baselines.for_rows(["auto_ets"], rows, panel, QUANTILES, sample=3, seed=5)["auto_ets"]
+    drawn = rows.filter(found["q500"].is_not_null())
+    chosen = baselines.sample_of(pl.Series(judged), 3, 5)
+    assert set(drawn["series_id"]) == set(chosen) < set(judged)
+    assert drawn.height == 2 * 28 * 3
+    other = baselines.for_rows(["auto_ets"], rows, panel, QUANTILES, sample=3, seed=6)["auto_ets"]
+    assert set(rows.filter(other["q500"].is_not_null())["series_id"]) != set(chosen)
+
+
+@pytest.mark.parametrize("name", list(baselines.SAMPLED))
+def test_an_automatic_model_is_chosen_at_the_first_origin_and_carried_forward(name: str) -> None:
+    """Later sales move what it says at later origins; never what it says at the first, nor which model it is."""
+    from statsforecast.models import AutoARIMA, AutoETS
+
+    panel = panel_of(14, series=3, closed_weekday=None).filter(pl.col("series_id") == "s1")
+    first, cut = origin(ISSUED_ON - timedelta(days=28)), ISSUED_ON - timedelta(days=28)
+    rows = pl.concat([rows_of(first, ["s1"], 28), rows_of(AT, ["s1"], 28)])
+
+    def said(units: pl.Expr) -> pl.DataFrame:
+        changed = panel.with_columns(units=pl.when(pl.col("period_on") > cut).then(units).otherwise(pl.col("units")))
+        return baselines.for_rows([name], rows, changed, QUANTILES)[name]
+
+    as_it_was, doubled = said(pl.col("units")), said(pl.col("units") * 2)
+    assert_frame_equal(as_it_was.head(28), doubled.head(28))
+    assert not as_it_was.tail(28).equals(doubled.tail(28))
+
+    arima = AutoARIMA(season_length=7, approximation=True, max_p=2, max_q=2, max_P=1, max_Q=1, nmodels=20)
+    values = panel.sort("period_on").filter(pl.col("period_on") > ISSUED_ON - timedelta(days=140))
+    known = values.filter(pl.col("period_on") <= cut)["units"].to_numpy()
+    model = (AutoETS(season_length=7) if name == "auto_ets" else arima).fit(y=known)
+    later = values.tail(112)["units"].to_numpy()
+    told = model.forward(y=later, h=28, fitted=True)
+    wanted = told["mean"][:, None] + np.quantile((later - told["fitted"])[~np.isnan(told["fitted"])], LEVELS)
+    np.testing.assert_allclose(as_it_was.tail(28).to_numpy(), np.maximum(wanted, 0))
+
+
 def test_other_levels_and_unknown_names() -> None:
     panel = panel_of(12)
     assert baselines.forecast("arima", panel, AT, levels=(0.1, 0.9)).columns[2:] == ["q100", "q900"]
@@ -280,9 +321,9 @@ def test_other_levels_and_unknown_names() -> None:
         baselines.forecast("prophet", panel, AT)
     with pytest.raises(EmptyFrameError, match="no units from"):
         baselines.forecast("arima", panel, origin(date(2020, 1, 1)))
-    assert set(QUANTILES.baselines) | baselines.SAMPLED == set(baselines.QUANTILE_BASELINES)
+    assert set(QUANTILES.baselines) == {*baselines.QUANTILE_BASELINES, *baselines.SAMPLED}
     assert set(PROBABILITY.baselines) == set(dormancy.BASELINES)
-    assert {*QUANTILES.baselines, *PROBABILITY.baselines, *baselines.SAMPLED} == set(baselines.DESCRIPTIONS)
+    assert {*QUANTILES.baselines, *PROBABILITY.baselines} == set(baselines.DESCRIPTIONS)
 
 
 def dormant_world(seed: int, series: int = 60, days: int = 364) -> np.ndarray:

@@ -9,7 +9,7 @@ import pytest
 
 from platform_assets.errors import ConfigurationError, EmptyFrameError, ModelError, SchemaError
 from platform_assets.science.evaluation import evaluate
-from platform_assets.science.findings import Evaluation
+from platform_assets.science.findings import Evaluation, Sample
 from platform_assets.science.gate import GatePolicy, decide
 from platform_assets.science.stock_cost import UnitCosts
 from platform_assets.science.tasks import PROBABILITY, QUANTILES
@@ -118,6 +118,20 @@ def test_comparisons_are_paired_and_the_best_baseline_is_whole(found: Evaluation
         loss["auto_arima"].filter(is_sampled).mean()
     )
     assert set(found.comparisons["flat"].improvements) == set(QUANTILES.compared)
+
+
+def test_a_baseline_on_a_sample_of_series_is_never_the_best_one_unless_the_sample_is_all() -> None:
+    rows, predictions, _ = world(series=30)
+    candidate = predictions["candidate"]
+    is_drawn = rows["series_id"].is_in([f"s{n:02d}" for n in range(8)])
+    drawn = candidate.with_columns(pl.when(is_drawn).then(pl.col(name)).alias(name) for name in QUANTILES.outputs)
+    found = evaluate(QUANTILES, rows, {**predictions, "auto_arima": drawn}, draws=50, seed=3)
+    assert found.best_baseline == "flat"  # on its own series the sampled one is as good as the candidate
+    assert found.sample == Sample(("auto_arima",), 8, 30, 3)
+    assert found.gate_evidence("m", candidate_cut=None).against == "flat"
+    assert found.to_dict()["sample"] == {"baselines": ["auto_arima"], "series": 8, "of": 30, "seed": 3}
+    whole = evaluate(QUANTILES, rows, {**predictions, "auto_arima": candidate}, draws=50)
+    assert (whole.best_baseline, whole.sample) == ("auto_arima", None)
 
 
 def test_slices_of_one_kind_hold_every_row_once(found: Evaluation) -> None:

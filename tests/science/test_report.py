@@ -15,7 +15,7 @@ import pytest
 from platform_assets.science import report, report_words
 from platform_assets.science.bootstrap import Interval
 from platform_assets.science.evaluation import evaluate
-from platform_assets.science.findings import Evaluation
+from platform_assets.science.findings import Evaluation, Sample
 from platform_assets.science.gate import GateDecision
 from platform_assets.science.tasks import PROBABILITY, QUANTILES
 
@@ -224,6 +224,29 @@ def test_a_page_shows_what_its_task_has() -> None:
     for text in (quantiles, probability):
         assert "What the words mean" in text
         assert "nan" not in re.sub(r"\w*nan\w+|\w+nan\w*", "", text)
+
+
+def test_baselines_on_a_sample_stand_in_a_section_of_their_own_with_its_size_and_seed() -> None:
+    found = quantile_evaluation([f"s{n}" for n in range(30)])
+    name = next(name for name in found.baselines if name != found.best_baseline)
+    sampled = replace(
+        found,
+        sample=Sample((name,), 7, 30, 11),
+        comparisons={
+            **found.comparisons,
+            name: replace(found.comparisons[name], opponent=name, rows=196, series=7),
+        },
+    )
+    built = report.build(sampled)
+    text = Page(built.html).text
+    section = text[text.index("models that choose their own form") : text.index("What do the forecasts look like?")]
+    assert "a seeded sample of 7 of 30 products (seed 11)" in section
+    assert "chosen from those that forecast every product" in section
+    assert report_words.plain(name) in section
+    assert report_words.plain(name) not in text[: text.index("models that choose their own form")]
+    assert f"{report_words.plain(name).replace('<', '&lt;')}, on 7 products" in built.markdown
+    assert built.summary["sample"] == {"baselines": [name], "series": 7, "of": 30, "seed": 11}
+    assert "choose their own form" not in report.build(found).html
 
 
 def test_nobody_to_compare_with_is_said() -> None:
