@@ -60,12 +60,13 @@ class Ledger:
         evidence: Evidence,
         at: datetime,
         run_id: str | None = None,
+        from_seq: int | None = None,
     ) -> Promotion:
-        """Make `to_version` champion, if `from_version` (None: nobody) still is.
+        """Make `to_version` champion, if `from_version` (None: nobody) still is, and with `from_seq` by that very row.
 
-        Raises: PromotionConflictError if the champion is another one by now; read again and decide again.
+        Raises: PromotionConflictError if the champion is another one by now, or is it again; read again and decide again.
         """
-        return self._advance(model, "promotion", from_version, to_version, reason, evidence, at, run_id)
+        return self._advance(model, "promotion", from_version, to_version, reason, evidence, at, run_id, from_seq)
 
     def rollback(
         self,
@@ -243,6 +244,7 @@ class Ledger:
         evidence: Evidence,
         at: datetime,
         run_id: str | None,
+        from_seq: int | None = None,
     ) -> Promotion:
         """Compare and set: on SQLite one writer at a time, on PostgreSQL the primary key picks the winner."""
         from sqlalchemy import insert, select
@@ -263,7 +265,13 @@ class Ledger:
                         f"model {model}: champion is {champion}, expected {from_version}; {to_version} not promoted",
                         hint="read the champion again and decide again",
                     )
-                row["seq"] = last.seq + 1 if last else 1
+                seq = last.seq if last else 0
+                if from_seq is not None and seq != from_seq:
+                    raise PromotionConflictError(
+                        f"model {model}: {champion} is champion by change {seq}, expected {from_seq}; {to_version} not promoted",
+                        hint="read the champion again and decide again",
+                    )
+                row["seq"] = seq + 1
                 connection.execute(insert(table).values(row))
         except IntegrityError as error:
             raise PromotionConflictError(

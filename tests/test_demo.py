@@ -294,21 +294,22 @@ def test_a_champion_whose_features_are_no_more_does_not_block_its_successor(
     from platform_assets.reproduction import spec_of
     from resources.deployment import resources_for
 
-    version, manifest = "1", demo.settings.registry().manifest("demand", "1")
+    standing, manifest = demo.ledger.champion("demand"), demo.settings.registry().manifest("demand", "1")
+    assert standing is not None
     aged = replace(manifest, features=(*manifest.features, "moon_phase"))
-    monkeypatch.setattr(evaluating, "champion_manifest", lambda *_: (version, aged))
+    monkeypatch.setattr(evaluating, "champion_manifest", lambda *_: (standing, aged))
     decision = demo.ledger.decisions("demand", kind="gate")[0]
     candidate = {
-        "version": version,
+        "version": standing.version,
         "judged_from": decision.evidence["judged_from"],
-        "champion_fit": "evaluation",
         "training_set": 0,
         "reason": "a feature was removed",
     }
     context = dg.build_asset_context(resources=resources_for(demo.settings, source_of(demo.settings)))
     result = evaluating.evaluate_candidate(spec_of("demand"), context, candidate)  # pyright: ignore[reportArgumentType]
     assert not result.value["evidence"]["is_against_champion"]
-    assert result.value["champion"] == version  # whom the promotion will replace
+    assert result.value["champion"] == standing.version  # whom the promotion will replace
+    assert result.value["is_champion_gone"]
     assert result.value["evidence"]["improvement"] == decision.evidence["improvement"]
 
     registry = context.resources.registry

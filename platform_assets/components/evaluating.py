@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from platform_assets.science.evaluation import Evaluation
     from platform_assets.science.manifest import Manifest
+    from resources.ledger import Promotion
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ def evaluation_window(issued: list[datetime], champion: Manifest | None) -> Wind
     return Window(unseen[0] if unseen else instants[-1], "evaluation")
 
 
-def champion_manifest(spec: ModelSpec, res: Any) -> tuple[str | None, Manifest | None]:
-    """Version and manifest of who answers now; Nones before the first promotion."""
+def champion_manifest(spec: ModelSpec, res: Any) -> tuple[Promotion | None, Manifest | None]:
+    """Who answers now, and its manifest; Nones before the first promotion."""
     champion = res.ledger.champion(spec.name)
     if champion is None:
         return None, None
-    return champion.version, res.registry.manifest(spec.name, champion.version)
+    return champion, res.registry.manifest(spec.name, champion.version)
 
 
 def observed(sales: pl.LazyFrame) -> pl.DataFrame:
@@ -65,16 +66,28 @@ def evaluate_candidate(
     spec: ModelSpec, context: dg.AssetExecutionContext, candidate: dict[str, Any]
 ) -> dg.MaterializeResult[dict[str, Any]]:
     """Predict, compare, report; figures go to the candidate's MLflow run."""
+    value, metadata = evaluate(spec, context.resources, context.log, candidate)
+    return dg.MaterializeResult(value=value, metadata=metadata)
+
+
+def evaluate(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The candidate against who is champion now and the baselines: what the gate reads, and what the UI shows."""
+    import polars as pl
+
     from platform_assets.components.judged_baselines import judged_baselines
     from platform_assets.components.training import known_sales, read_training_set
     from platform_assets.science import evaluation, report, segments
     from platform_assets.science.stock_cost import UnitCosts
     from platform_assets.science.tasks import TASKS
 
-    res, log, version = context.resources, context.log, candidate["version"]
+    version = candidate["version"]
     task = TASKS[spec.task]
-    window = Window(datetime.fromisoformat(candidate["judged_from"]), candidate["champion_fit"])
-    rows = read_training_set(spec, res.tables, candidate["training_set"]).judged_from(window.opens_at)
+    standing, against = champion_manifest(spec, res)
+    champion = standing.version if standing else None
+    judged = read_training_set(spec, res.tables, candidate["training_set"])
+    judged = judged.judged_from(datetime.fromisoformat(candidate["judged_from"]))
+    window = evaluation_window(judged["issued_at"].to_list(), against)  # the champion may be another by now
+    rows = judged.filter(pl.col("issued_at") >= window.opens_at)
     manifest = res.registry.manifest(spec.name, version)
     history = observed(known_sales(res))
     log.info(
@@ -84,7 +97,6 @@ def evaluate_candidate(
         predictions = {
             "candidate": res.registry.load(spec.name, version, "evaluation").predict(rows.select(manifest.features))
         }
-        champion, against = champion_manifest(spec, res)
         gone = sorted(set(against.features) - set(rows.columns)) if against is not None else []
         if gone:
             log.warning(f"champion {champion} reads {gone}, which are no more: the best baseline stands in for it")
@@ -111,17 +123,20 @@ def evaluate_candidate(
     gains = {
         f"improvement over {name}": c.improvements[found.primary].estimate for name, c in found.comparisons.items()
     }
-    return dg.MaterializeResult(
-        value={
+    return (
+        {
             "model": spec.name,
             "version": version,
             "reason": candidate["reason"],
+            "candidate": candidate,
             "champion": champion,
+            "champion_seq": standing.seq if standing else 0,
+            "is_champion_gone": bool(gone),
             "evidence": evidence.to_dict(),
             "data": _data(manifest),
             "figures": {name: value for name, value in figures.items() if math.isfinite(value)},
         },
-        metadata={
+        {
             "version": int(version),
             "verdict": dg.MetadataValue.md(page.markdown),
             "plot": dg.MetadataValue.md(f"![improvement](data:image/svg+xml;base64,{page.svg})"),

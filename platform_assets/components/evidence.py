@@ -17,7 +17,10 @@ def evidence_from(told: Mapping[str, Any]) -> GateEvidence:
             "segments": tuple(
                 SegmentEvidence(s["name"], _interval(s["improvement"]), s["series"]) for s in told["segments"]
             ),
-            **{key: _instant(told[key]) for key in ("judged_from", "candidate_cut", "against_cut")},
+            **{
+                key: _instant(told.get(key))
+                for key in ("judged_from", "candidate_cut", "against_cut", "rolled_back_at")
+            },
         }
     )
 

@@ -159,7 +159,7 @@ def _champion(spec: ModelSpec) -> dg.AssetsDefinition:
             )
         },
         io_manager_key="json_io_manager",
-        required_resource_keys={"registry", "ledger", "clock"},
+        required_resource_keys={"tables", "registry", "ledger", "clock", "compute", "source", "artifacts"},
     )
     def champion(context: dg.AssetExecutionContext, evaluation: dict[str, Any]) -> dg.MaterializeResult[dict[str, Any]]:
         from platform_assets.components.promoting import judge_candidate

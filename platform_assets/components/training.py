@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from platform_assets.science.fitting import FitSettings, FittedModel
-    from platform_assets.science.manifest import Fit
+    from platform_assets.science.manifest import Fit, Manifest
     from platform_assets.science.splits import Origin
 
 RECENT_DAYS = 56  # what `recent_density` calls recent
@@ -39,7 +39,8 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     sales_version = res.tables.version(names.SALES)
     sales = known_sales(res, sales_version)
     periods = panel.periods(sales).collect()
-    origins = evaluation_origins(spec, periods, res.source)
+    champion = champion_manifest(spec, res)[1]  # is judged on the same rows, perhaps by other features
+    origins = evaluation_origins(spec, periods, res.source, champion)
     fit = sampling.fit_rows(
         sales,
         rows=min(spec.rows, spec.rows_per_series * _live_series(sales)),
@@ -70,7 +71,6 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
             f"{spec.name}/training_set: features {missing} are not in Feast service `{spec.feature_service}`",
             hint="add their view to the service in feature_repo/services.py, or remove them from defs.yaml",
         )
-    champion = champion_manifest(spec, res)[1]  # is judged on the same rows, perhaps by other features
     wanted = [*spec.features, *(champion.features if champion else ()), spec.label, "label_known_at"]
     keep = dict.fromkeys([*ROW_KEY, "horizon_days", "purpose", *wanted])
     frame = labelled.select([name for name in keep if name in labelled.columns]).sort(["purpose", *ROW_KEY])
@@ -93,15 +93,28 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     )
 
 
-def evaluation_origins(spec: ModelSpec, periods: pl.DataFrame, source: Any) -> list[Origin]:
-    """Origins of the evaluation window, which ends with the last known open period."""
-    from platform_assets.science.splits import rolling_origins
+def evaluation_origins(
+    spec: ModelSpec, periods: pl.DataFrame, source: Any, champion: Manifest | None = None
+) -> list[Origin]:
+    """Origins of the evaluation window, which ends with the last known open period.
 
-    last = periods[names.PERIOD_ON].max()
+    Where enough has come since the champion's last label, they show what the newer half of it says of both.
+    """
+    import polars as pl
+
+    from platform_assets.science.splits import refresh_origins, rolling_origins
+
+    last: date | None = periods[names.PERIOD_ON].max()  # pyright: ignore[reportAssignmentType]
     if last is None:
         raise EmptyFrameError(f"{spec.name}/training_set: sales has no period in which anything was sold")
-    step = max(spec.horizon_days, source.period_days)
-    return rolling_origins(last, spec.origins, step, period_days=source.period_days)  # pyright: ignore[reportArgumentType]
+    step, period_days = max(spec.horizon_days, source.period_days), source.period_days
+    if champion is not None:
+        seen = periods.filter(pl.col(names.EVENT_AT) <= champion.shipped.cut_at)[names.PERIOD_ON].max()
+        is_whole = spec.label != names.UNITS
+        newer = refresh_origins(last, seen or last, spec.origins, step, period_days=period_days, is_whole=is_whole)  # pyright: ignore[reportArgumentType]
+        if newer:
+            return newer
+    return rolling_origins(last, spec.origins, step, period_days=period_days)
 
 
 def _live_series(sales: pl.LazyFrame) -> int:
@@ -295,7 +308,6 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
             "training_set": rows.version,
             "reason": reason,
             "judged_from": window.opens_at.isoformat(),
-            "champion_fit": window.champion_fit,
         },
         data_version=dg.DataVersion(shipped_fit.weights_sha256[:16]),
         metadata={

@@ -102,6 +102,7 @@ class GateEvidence:
     against_cut: datetime | None = None
     has_contract_passed: bool | None = None
     contract_failure: str = ""
+    rolled_back_at: datetime | None = None  # when somebody took this very version back
 
     def to_dict(self) -> dict[str, Any]:
         """Fields, for JSON; instants as ISO text, NaN as null."""
@@ -137,7 +138,12 @@ EVIDENCE_OVERLAP: Final = "evidence overlaps training"
 
 def decide(evidence: GateEvidence, policy: GatePolicy) -> GateDecision:
     """The answer of the policy to the evidence; the same inputs give the same answer, and nothing else is read."""
-    vetoes = [*_overlaps(evidence), *_contract(evidence, policy), *_worse_segments(evidence, policy)]
+    vetoes = [
+        *_taken_back(evidence),
+        *_overlaps(evidence),
+        *_contract(evidence, policy),
+        *_worse_segments(evidence, policy),
+    ]
     if vetoes:
         return _decision(evidence, "not_better", promotes=False, reasons=vetoes)
     lacking = _lacking(evidence, policy)
@@ -151,6 +157,12 @@ def decide(evidence: GateEvidence, policy: GatePolicy) -> GateDecision:
     if evidence.improvement.high < policy.min_improvement:
         return _decision(evidence, "not_better", promotes=False, reasons=[f"{subject}, beyond noise below {asked}"])
     return _undecided(evidence, policy, [f"{subject}: the interval holds {asked}, so noise alone could have made it"])
+
+
+def _taken_back(evidence: GateEvidence) -> list[str]:
+    if evidence.rolled_back_at is None:
+        return []
+    return [f"this version was rolled back at {evidence.rolled_back_at:%Y-%m-%d %H:%M}: only a newer one may follow"]
 
 
 def _overlaps(evidence: GateEvidence) -> list[str]:

@@ -14,6 +14,7 @@ import polars as pl
 from platform_assets.errors import ConfigurationError, DataError, SchemaError
 
 LABEL_KNOWN_AT = "label_known_at"
+LEAST_JUDGED_DAYS = 7  # of a refresh: every weekday once
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,31 @@ def rolling_origins(
     return [
         origin(last_known_on - timedelta(days=horizon_days * back), horizon_days=horizon_days, period_days=period_days)
         for back in range(count, 0, -1)
+    ]
+
+
+def refresh_origins(
+    last_known_on: date,
+    seen_until: date,
+    count: int = 3,
+    horizon_days: int = 28,
+    *,
+    period_days: int = 1,
+    is_whole: bool = False,
+) -> list[Origin]:
+    """Origins that tell what newer labels are worth: those of the newer half of what came after `seen_until`.
+
+    A candidate that is judged on all that its champion has not seen must not have seen it either, so that the two differ
+    by nothing. Judged on the newer half only, it may have seen the older one. Target windows touch without overlap; the
+    last ends on `last_known_on` and may be shorter than the horizon, except where `is_whole` says that a label spans it.
+    Returns: at most as many as `rolling_origins`; none where the half is shorter than a week, a period or, with
+    `is_whole`, the horizon.
+    """
+    step = horizon_days if is_whole else max(LEAST_JUDGED_DAYS, period_days)
+    half = min((last_known_on - seen_until).days // 2, count * horizon_days) // step * step
+    return [
+        origin(last_known_on - timedelta(days=left), horizon_days=min(left, horizon_days), period_days=period_days)
+        for left in range(half, 0, -horizon_days)
     ]
 
 

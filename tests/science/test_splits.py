@@ -91,3 +91,36 @@ def test_wrong_arguments_are_named() -> None:
         splits.fit_mask(pl.DataFrame({"x": [1]}), datetime(2024, 1, 1, tzinfo=UTC))
     with pytest.raises(ConfigurationError, match="no time zone"):
         splits.fit_mask(pl.DataFrame({"label_known_at": [1]}), datetime(2024, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("new_days", "origins", "is_whole", "expected"),
+    [
+        # days after the champion's last label -> (days ago that a forecast was issued, its horizon)
+        (0, 3, False, []),
+        (13, 3, False, []),  # half is less than a week: every weekday must be judged
+        (14, 3, False, [(7, 7)]),
+        (28, 3, False, [(14, 14)]),
+        (30, 3, False, [(14, 14)]),  # whole weeks
+        (56, 3, False, [(28, 28)]),
+        (84, 3, False, [(42, 28), (14, 14)]),  # windows touch, none overlaps
+        (365, 3, False, [(84, 28), (56, 28), (28, 28)]),  # no more than without a champion
+        (365, 1, False, [(28, 28)]),
+        (55, 3, True, []),  # a label that spans 28 days needs them
+        (56, 3, True, [(28, 28)]),
+        (100, 3, True, [(28, 28)]),
+    ],
+)
+def test_a_refresh_is_judged_on_the_newer_half_of_what_its_champion_has_not_seen(
+    new_days: int, origins: int, is_whole: bool, expected: list[tuple[int, int]]
+) -> None:
+    last = date(2025, 6, 30)
+    found = splits.refresh_origins(last, last - timedelta(days=new_days), origins, 28, is_whole=is_whole)
+    assert [((last - o.issued_on).days, (o.last_target_on - o.issued_on).days) for o in found] == expected
+    assert all(o.last_target_on <= last for o in found)
+
+
+def test_a_weekly_refresh_is_judged_on_whole_weeks() -> None:
+    last = date(2025, 6, 30)
+    found = splits.refresh_origins(last, last - timedelta(weeks=5), 3, 28, period_days=7)
+    assert [o.target_dates for o in found] == [[last - timedelta(weeks=1), last]]
