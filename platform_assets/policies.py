@@ -4,6 +4,7 @@ A training set has no condition: the retraining policy of its model asks for it 
 training has a reason.
 """
 
+import sys
 import warnings
 from datetime import date, timedelta
 from typing import Final
@@ -12,10 +13,33 @@ import dagster as dg
 from dagster import AutomationCondition as AC
 from dagster._time import get_current_datetime
 
+from platform_assets.errors import ConfigurationError, DataError, ModelError, PointInTimeError
+
 # --- Retries ---------------------------------------------------------------------------------------------------------
 
+# What stays as it is until a person changes a file, a defs.yaml or code.
+LASTING: Final = (ConfigurationError, DataError, PointInTimeError, ModelError)
+
+
+class WhereItHelps(dg.RetryPolicy):
+    """Retries, but not of an error that lasts: that ends its step at the first attempt, as a failure with the error's own text.
+
+    Dagster asks for the delay while it handles the error, of a step's body and of its I/O manager alike.
+    """
+
+    def calculate_delay(self, attempt_num: int) -> float:
+        """Seconds to wait before the next attempt.
+
+        Raises: dagster.Failure in the place of an error that lasts.
+        """
+        error = sys.exc_info()[1]
+        if isinstance(error, LASTING):
+            raise dg.Failure(str(error), allow_retries=False) from error
+        return super().calculate_delay(attempt_num)
+
+
 # Storage and registries answer again within seconds, or a person must look: about 2 s, then 4 s.
-RETRY_IO: Final = dg.RetryPolicy(max_retries=2, delay=2.0, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+RETRY_IO: Final = WhereItHelps(max_retries=2, delay=2.0, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 # Runs after the first one for one cause of a retraining, or for one file that arrived; their sensors ask for them.
 RUN_RETRIES: Final = 2
