@@ -55,6 +55,11 @@ class View:
         return dict(self.keys) if isinstance(self.keys, Mapping) else {key: key for key in self.keys}
 
     @property
+    def time_columns(self) -> list[str]:
+        """Event time and, where the view has one, known-at time."""
+        return [self.event_at, *([self.known_at] if self.known_at else [])]
+
+    @property
     def feature_map(self) -> dict[str, str]:
         """View column to feature name."""
         return dict(self.features) if isinstance(self.features, Mapping) else {name: name for name in self.features}
@@ -147,7 +152,7 @@ class _Questions:
 
     def __init__(self, rows: pl.DataFrame, at: str) -> None:
         self.rows = rows
-        self.times = _instants(rows, at, "entity rows")
+        self.times = instants(rows, at, "entity rows")
         self._asked: dict[tuple[str, ...], join_keys.Asked] = {}
 
     def by(self, view: View) -> join_keys.Asked:
@@ -186,31 +191,41 @@ def output_names(taken: Sequence[str], views: Sequence[View], *, full: bool) -> 
     return names
 
 
-def _bounded(view: View, questions: _Questions) -> tuple[pl.DataFrame, pl.LazyFrame]:
-    """Keys and times of the view's rows that can matter, and the same rows as a frame to read features from."""
+def relevant(view: View, times: pl.Series) -> pl.LazyFrame:
+    """The view's rows that can matter to rows at these times, unread.
+
+    Raises: PointInTimeError for a missing column or a time without a zone.
+    """
     lazy = view.frame.lazy()
     try:
         schema = lazy.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise PointInTimeError(f"view `{view.name}` cannot be read: {error}") from error
+        raise _unreadable(view, error) from error
     wanted = [*view.key_map, *view.feature_map, view.event_at, *([view.known_at] if view.known_at else [])]
     if missing := [name for name in wanted if name not in schema]:
         raise PointInTimeError(
             f"view `{view.name}`: column {', '.join(f'`{m}`' for m in missing)} is missing; "
-            f"columns: {', '.join(schema)}"
+            f"columns: {', '.join(schema)}",
+            hint="correct the view's schema or field mapping, or write the table with that column",
         )
-    for name in [view.event_at, *([view.known_at] if view.known_at else [])]:
+    for name in view.time_columns:
         _check_time(schema[name], f"view `{view.name}`", name)
-    first, last = questions.times.min(), questions.times.max()
+    first, last = times.min(), times.max()
     if isinstance(first, datetime) and isinstance(last, datetime):
         # One plain predicate per bound, on the column as stored: statistics then skip files and row groups.
         lazy = lazy.filter(pl.col(view.event_at) <= _as_stored(last, schema[view.event_at]))
         if view.ttl is not None and first - _EARLIEST > view.ttl:
             lazy = lazy.filter(pl.col(view.event_at) >= _as_stored(first - view.ttl, schema[view.event_at]))
-    index = [*dict.fromkeys([*view.key_map, *wanted[len(view.key_map) + len(view.feature_map) :]])]
+    return lazy
+
+
+def _bounded(view: View, questions: _Questions) -> tuple[pl.DataFrame, pl.LazyFrame]:
+    """Keys and times of the view's rows that can matter, and the same rows as a frame to read features from."""
+    lazy = relevant(view, questions.times)
+    index = list(dict.fromkeys([*view.key_map, *view.time_columns]))
     if view.is_rereadable:
         return _collect(lazy.select(index), view), lazy.select(list(view.feature_map))
-    whole = _collect(lazy.select(list(dict.fromkeys(wanted))), view)
+    whole = _collect(lazy.select(list(dict.fromkeys([*index, *view.feature_map]))), view)
     return whole.select(index), whole.lazy().select(list(view.feature_map))
 
 
@@ -225,8 +240,8 @@ def _locate(questions: _Questions, view: View, frame: pl.DataFrame, *, as_of: da
     asked = questions.by(view)
     code = questions.codes(view, frame)
     where = f"view `{view.name}`"
-    events = _instants(frame, view.event_at, where)
-    known = _instants(frame, view.known_at, where).fill_null(events) if view.known_at else events
+    events = instants(frame, view.event_at, where)
+    known = instants(frame, view.known_at, where).fill_null(events) if view.known_at else events
     usable = code >= 0
     if events.null_count():
         usable &= events.is_not_null().to_numpy()
@@ -276,7 +291,14 @@ def _collect(frame: pl.LazyFrame, view: View) -> pl.DataFrame:
     try:
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise PointInTimeError(f"view `{view.name}` cannot be read: {error}") from error
+        raise _unreadable(view, error) from error
+
+
+def _unreadable(view: View, error: Exception) -> PointInTimeError:
+    return PointInTimeError(
+        f"view `{view.name}` cannot be read: {error}",
+        hint="restore or rewrite the file that is named; if a vacuum removed it, ask again for the table's newest version",
+    )
 
 
 def _check_time(dtype: Any, where: str, name: str) -> None:
@@ -288,7 +310,11 @@ def _check_time(dtype: Any, where: str, name: str) -> None:
         )
 
 
-def _instants(frame: pl.DataFrame, name: str, where: str) -> pl.Series:
+def instants(frame: pl.DataFrame, name: str, where: str) -> pl.Series:
+    """A column of times in UTC microseconds.
+
+    Raises: PointInTimeError if it is missing, no time or has no zone.
+    """
     if name not in frame.columns:
         raise PointInTimeError(f"{where}: column `{name}` is missing; columns: {', '.join(frame.columns)}")
     _check_time(frame.schema[name], where, name)

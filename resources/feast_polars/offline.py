@@ -1,7 +1,6 @@
 """The offline store that Feast loads: `type: resources.feast_polars.offline.PolarsOfflineStore`."""
 
-import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -24,13 +23,12 @@ from feast.utils import (
 from pydantic import Field, StrictStr
 
 from platform_assets.errors import FeatureStoreError
-from platform_assets.science.point_in_time import EVERYTHING_KNOWN, View, join, late_rows
+from platform_assets.science.point_in_time import View
+from resources.feast_polars.answers import AT, Answer, once
 from resources.feast_polars.entity_rows import EVENT_TIMESTAMP, as_rows, time_column, times, whole_numbers
 from resources.feast_polars.retrieval import PolarsRetrievalJob
 from resources.feast_polars.sources import Sources, in_utc
 from resources.feast_polars.writes import add_file, append
-
-_AT = "__perennial_at"
 
 
 class PolarsOfflineStoreConfig(FeastConfigBaseModel):
@@ -46,6 +44,10 @@ class PolarsOfflineStoreConfig(FeastConfigBaseModel):
     root: StrictStr | None = None
     """Folder or s3:// prefix that relative paths of sources start from; the repository if not given, and relative to
     it."""
+    memory_limit_mb: int = Field(default=4096, ge=64)
+    """Megabytes that a historical retrieval may take beside the entity rows and its answer. What would take more is
+    joined view by view, in buckets of the keys, by way of files in the folder for temporary files; a retrieval that is
+    persisted then never stands in memory as a whole."""
     storage_options: dict[str, str] = Field(default_factory=dict, repr=False)
     """Object-store settings, such as aws_endpoint_url and aws_region."""
 
@@ -81,13 +83,14 @@ class PolarsOfflineStore(OfflineStore):
         name = time_column(rows)
         at = times(rows, name)
 
-        def evaluate() -> pl.DataFrame:
-            asked = _with_keys(rows, views).with_columns(at.alias(_AT))
-            as_of = None if is_strict else EVERYTHING_KNOWN
-            if not is_strict:
-                _warn_of_the_future(asked, views)
-            joined = join(asked, views, at=_AT, as_of=as_of, full_feature_names=full_feature_names)
-            return joined.with_columns(rows.get_columns()).drop(_AT)
+        limit = _settings(config).memory_limit_mb * 2**20
+
+        def evaluate() -> Iterator[pl.DataFrame]:
+            asked = _with_keys(rows, views).with_columns(at.alias(AT))
+            start = 0
+            for part in Answer(asked, views, is_strict, full_feature_names, limit).slices():
+                yield part.with_columns(rows.slice(start, len(part)).get_columns()).drop(AT)
+                start += len(part)
 
         first, last = at.min(), at.max()
         return PolarsRetrievalJob(
@@ -128,7 +131,7 @@ class PolarsOfflineStore(OfflineStore):
             latest = ordered.unique(keys, keep="last", maintain_order=True) if keys else ordered.tail(1)
             return _with_dummy(latest, join_key_columns).collect()
 
-        return PolarsRetrievalJob(evaluate, sources)
+        return PolarsRetrievalJob(once(evaluate), sources)
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -148,7 +151,7 @@ class PolarsOfflineStore(OfflineStore):
             rows = _between(sources.scan(data_source), columns, timestamp_field, start_date, end_date)
             return _with_dummy(_known(rows, timestamp_field, created_timestamp_column), join_key_columns).collect()
 
-        return PolarsRetrievalJob(evaluate, sources)
+        return PolarsRetrievalJob(once(evaluate), sources)
 
     @staticmethod
     def offline_write_batch(
@@ -250,18 +253,6 @@ def _rows_between(views: Sequence[View], start: datetime, end: datetime) -> pl.D
         at = pl.col(view.event_at).dt.convert_time_zone("UTC").dt.cast_time_unit("us").alias(EVENT_TIMESTAMP)
         parts.append(inside.select(*(pl.col(c).alias(n) for c, n in view.key_map.items()), at))
     return pl.concat(parts, how="diagonal_relaxed").unique(maintain_order=True).collect()
-
-
-def _warn_of_the_future(rows: pl.DataFrame, views: Sequence[View]) -> None:
-    late = {view.name: late_rows(rows, view, at=_AT) for view in views if view.known_at}
-    if any(late.values()):
-        counts = ", ".join(f"{name}: {count:,}" for name, count in late.items() if count)
-        warnings.warn(
-            f"of {len(rows):,} rows some hold values that were not yet known at their time ({counts}); "
-            "`known_at: strict` in offline_store, or filter_by_created_timestamp=True, leaves them out",
-            UserWarning,
-            stacklevel=3,
-        )
 
 
 def _columns(keys: Sequence[str], features: Sequence[str], event: str, known: str | None) -> list[str]:

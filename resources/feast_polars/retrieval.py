@@ -1,6 +1,6 @@
 """A retrieval that runs when its answer is asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 class PolarsRetrievalJob(RetrievalJob):
-    """Feast's job around one function that returns the rows. On-demand views are applied by Feast afterwards."""
+    """Feast's job around one function that gives the rows, in slices. On-demand views are applied by Feast afterwards.
+
+    `persist` without on-demand views goes from slice to slice, so an answer may be larger than the memory.
+    """
 
     def __init__(
         self,
-        evaluate: Callable[[], pl.DataFrame],
+        evaluate: Callable[[], Iterator[pl.DataFrame]],
         sources: "Sources",
         *,
         metadata: RetrievalMetadata | None = None,
@@ -38,11 +41,15 @@ class PolarsRetrievalJob(RetrievalJob):
     def to_polars(self) -> pl.DataFrame:
         """The rows in polars; the cheapest way out."""
         if not self._on_demand:
-            return self._evaluate()
+            return pl.concat(self._evaluate())
         return pl.DataFrame(pl.from_arrow(self.to_arrow()))
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        return to_feast_arrow(self._evaluate())
+        tables = list(self._tables())
+        return tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
+
+    def _tables(self) -> Iterator[pa.Table]:
+        return (to_feast_arrow(rows) for rows in self._evaluate())
 
     def _to_df_internal(self, timeout: int | None = None) -> "pd.DataFrame":
         return self._to_arrow_internal(timeout).to_pandas()
@@ -60,7 +67,8 @@ class PolarsRetrievalJob(RetrievalJob):
         return self._metadata
 
     def persist(self, storage: SavedDatasetStorage, allow_overwrite: bool = False, timeout: int | None = None) -> None:
-        persist(self.to_arrow(), storage.to_data_source(), self._sources, allow_overwrite=allow_overwrite)
+        tables = iter([self.to_arrow()]) if self._on_demand else self._tables()
+        persist(tables, storage.to_data_source(), self._sources, allow_overwrite=allow_overwrite)
 
 
 def to_feast_arrow(frame: pl.DataFrame) -> pa.Table:

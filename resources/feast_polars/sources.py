@@ -51,7 +51,7 @@ class Sources:
         uri = self.uri(source)
         if self.is_delta(source):
             try:
-                return self._table(source) is not None
+                return self.table(source) is not None
             except FeatureStoreError:
                 return False
         if "://" in uri or not Path(uri).is_dir():
@@ -60,7 +60,7 @@ class Sources:
 
     def version(self, source: DataSource) -> int | None:
         """Version of the Delta table that this instance reads; None for plain files."""
-        return self._table(source).version() if self.is_delta(source) else None
+        return self.table(source).version() if self.is_delta(source) else None
 
     def scan(self, source: DataSource) -> pl.LazyFrame:
         """The source's rows, unread. Reading it twice gives the same rows in the same order.
@@ -69,7 +69,7 @@ class Sources:
         """
         uri = self.uri(source)
         if self.is_delta(source):
-            return pl.scan_delta(self._table(source), storage_options=self._options(source))
+            return pl.scan_delta(self.table(source), storage_options=self._options(source))
         if not self.exists(source):
             raise FeatureStoreError(
                 f"source `{source.name}`: there is nothing at {uri}", hint="materialize its table first"
@@ -83,7 +83,11 @@ class Sources:
             raise FeatureStoreError(f"source `{source.name}`: {uri} cannot be read: {error}") from error
         return scanned
 
-    def _table(self, source: DataSource) -> "DeltaTable":
+    def table(self, source: DataSource) -> "DeltaTable":
+        """The Delta table, opened once: the version that this instance reads and writes on.
+
+        Raises: FeatureStoreError if there is none.
+        """
         from deltalake import DeltaTable
         from deltalake.exceptions import TableNotFoundError
 
