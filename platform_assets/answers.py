@@ -131,7 +131,10 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
         shown = shown.with_columns(
             stock_level(shown.select(outputs), levels, facts.overstock_cost, facts.stockout_cost)
         )
-        about = f"; stock_level: one unit too many costs {facts.overstock_cost:.0%} of its price, one too few {facts.stockout_cost:.0%}"
+        about = (
+            f"; stock_level: one unit too many costs {facts.overstock_cost:.0%} of its price, one too few "
+            f"{facts.stockout_cost:.0%}; whole units, rounded up"
+        )
     with pl.Config(
         tbl_rows=56, tbl_cols=20, tbl_hide_dataframe_shape=True, float_precision=2, tbl_hide_column_data_types=True
     ):
@@ -188,6 +191,10 @@ def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
     for model in known_models():
         answer, text = why_champion(settings, model)
         champions[model] = answer
+        if model in outcome["untrained"]:
+            reason = outcome["untrained"][model].removeprefix(f"{model}/training_set: ").replace("\n\n", "\n  ")
+            told = f"{model}: not trained: {reason}"
+            text = f"{text}\n{told}" if answer["champion"] else told
         lines += [text, ""]
     report = [f"  report:  {path}" for path in sorted(settings.state.glob("reports/*/latest.html"))]
     done = "nothing had to be done: same data, same code" if not outcome["ran"] else f"did: {', '.join(outcome['ran'])}"

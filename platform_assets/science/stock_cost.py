@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ from platform_assets.errors import ConfigurationError
 from platform_assets.science import metrics
 
 Array = NDArray[np.float64]
+ROUNDING: Final = 1e-6  # units; 3 + 1e-15 of an interpolation is 3, not 4
 
 
 @dataclass(frozen=True)
@@ -62,17 +64,18 @@ def critical_ratio(overstock_cost: float, stockout_cost: float) -> float:
 def stock_level(
     predictions: pl.DataFrame, levels: Sequence[float], overstock_cost: float, stockout_cost: float
 ) -> pl.Series:
-    """Units to have in stock for each row's period, Float64: the quantile at the critical ratio.
+    """Units to have in stock for each row's period, Int64: the quantile at the critical ratio, rounded up.
 
     `predictions` holds the quantile columns in the order of `levels`; between two levels the quantile is linear,
-    beyond the outermost it is constant. Fractions are kept: what is sold by weight needs them, and who orders whole
-    units rounds up.
+    beyond the outermost it is constant. Goods are whole, and of the two whole numbers beside the quantile the upper one
+    covers at least the share of periods that the costs ask for. Null where a prediction is null.
     """
     costs = UnitCosts(overstock_cost, stockout_cost)
-    return pl.Series("stock_level", metrics.quantile_at(metrics.matrix(predictions), levels, costs.critical_ratio))
+    quantile = metrics.quantile_at(metrics.matrix(predictions), levels, costs.critical_ratio)
+    return (pl.Series("stock_level", quantile).fill_nan(None) - ROUNDING).ceil().cast(pl.Int64)
 
 
 def period_costs(label: Array, quantiles: Array, levels: Sequence[float], costs: UnitCosts) -> tuple[Array, Array]:
-    """Cost of overstock and of stock-outs of each row at the level of `stock_level`, in prices: (n,) each."""
+    """Cost of overstock and of stock-outs of each row at the quantile behind `stock_level`, in prices: (n,) each."""
     stock = metrics.quantile_at(quantiles, levels, costs.critical_ratio)
     return costs.overstock * np.maximum(stock - label, 0.0), costs.stockout * np.maximum(label - stock, 0.0)
