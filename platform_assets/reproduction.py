@@ -9,7 +9,8 @@ from platform_assets import names
 from platform_assets.answers import check_model
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.trained_model import TrainedModel
-from platform_assets.components.training import fit_once, read_training_set, settings_of
+from platform_assets.components.training import fit_once, settings_of
+from platform_assets.components.training_set import read_training_set
 from platform_assets.definitions import component_tree
 from platform_assets.errors import RegistryError
 from resources.deployment import Settings
@@ -86,9 +87,9 @@ def _device(wanted: str, echo: Callable[[str], None]) -> str:
     """The device that the version was trained on, or the CPU where this machine has none such: hashes differ then."""
     if wanted == "cpu":
         return wanted
-    import torch  # 1.4 CPU s
+    from resources.compute import gpu_device
 
-    if torch.cuda.is_available():
+    if gpu_device() != "cpu":
         return wanted
     echo(f"trained on {wanted}, which this machine lacks: training on cpu, the largest difference will be told")
     return "cpu"

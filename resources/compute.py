@@ -15,6 +15,9 @@ from resources.pod_rules import check_pod, parse_quantity
 GPU_RESOURCE: Final = "nvidia.com/gpu"
 OP_TAG: Final = "dagster-k8s/config"
 
+# Without it cuBLAS may sum in another order each time, and torch's deterministic mode refuses or warns. Read when CUDA starts.
+CUBLAS_WORKSPACE: Final = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 # A pod that was preempted and restarted by its Job exits 0 without having run: Dagster retries, Kubernetes does not.
 _NO_RESTART: Final = {"backoff_limit": 0}
 
@@ -58,11 +61,7 @@ class Compute:
 
     def device(self) -> str:
         """`cuda` where the profile has a GPU and this machine shows one, else `cpu`."""
-        if not self.gpu:
-            return "cpu"
-        import torch  # 1.4 CPU s, and only GPU profiles pay it
-
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return gpu_device() if self.gpu else "cpu"
 
     def config(self) -> dict[str, Any]:
         """The `dagster-k8s/config` of a step: memory and GPU limits equal their requests, cores may burst."""
@@ -71,10 +70,10 @@ class Compute:
         if self.gpu:
             requests[GPU_RESOURCE] = limits[GPU_RESOURCE] = str(self.gpu)
         threads = [{"name": name, "value": str(self.threads)} for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS")]
-        container: dict[str, Any] = {
-            "resources": {"requests": requests, "limits": limits},
-            "env": [*threads, {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"}],
-        }
+        env = [*threads, {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"}]
+        if self.gpu:
+            env.append(dict(zip(("name", "value"), CUBLAS_WORKSPACE, strict=True)))
+        container: dict[str, Any] = {"resources": {"requests": requests, "limits": limits}, "env": env}
         if self.image:
             container["image"] = self.image
         pod: dict[str, Any] = {"restart_policy": "Never"}
@@ -128,6 +127,19 @@ class ComputeProfiles:
         """Container image of a profile's steps; None where steps run in no container."""
         is_gpu = name in PROFILES and PROFILES[name].gpu > 0
         return (self.gpu_image if is_gpu else None) or self.default_image
+
+
+def gpu_device() -> str:
+    """`cuda` where this machine shows a GPU, else `cpu`; to be asked before anything starts CUDA in this process.
+
+    Sums on the GPU are deterministic afterwards, unless the environment says otherwise already.
+    """
+    import os
+
+    os.environ.setdefault(*CUBLAS_WORKSPACE)
+    import torch  # 1.4 CPU s, and only GPU profiles pay it
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def cores() -> int:

@@ -1,12 +1,13 @@
 """Profiles: threads are limited and given back, and no pod leaves that the API server would refuse."""
 
+import os
 from typing import Any
 
 import pytest
 from threadpoolctl import threadpool_info
 
 from platform_assets.errors import ConfigurationError
-from resources.compute import OP_TAG, PROFILES, Compute, ComputeProfiles
+from resources.compute import CUBLAS_WORKSPACE, OP_TAG, PROFILES, Compute, ComputeProfiles
 from resources.pod_rules import check_pod, parse_quantity
 
 
@@ -148,3 +149,28 @@ def test_locally_threads_never_outnumber_the_cores(monkeypatch: pytest.MonkeyPat
 
 def test_without_a_gpu_the_device_is_the_cpu() -> None:
     assert PROFILES["small"].device() == "cpu"
+
+
+@pytest.mark.parametrize(("stated", "expected"), [(None, ":4096:8"), (":16:8", ":16:8")])
+def test_a_gpu_profile_makes_cuda_deterministic_before_it_starts(
+    monkeypatch: pytest.MonkeyPatch, stated: str | None, expected: str
+) -> None:
+    """Locally in this process's environment, in which a value of the user's own wins; on a cluster in the pod's."""
+    import torch
+
+    seen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen.append(os.environ.get(name)) or True)
+    name, value = CUBLAS_WORKSPACE
+    monkeypatch.setenv(name, "so that it is absent again afterwards")
+    monkeypatch.delenv(name)
+    if stated is not None:
+        monkeypatch.setenv(name, stated)
+    assert PROFILES["small"].device() == "cpu"
+    assert os.environ.get(name) == stated
+    assert PROFILES["gpu"].device() == "cuda"
+    assert seen == [expected]
+    in_pods = {
+        profile: {one["name"]: one["value"] for one in PROFILES[profile].config()["container_config"]["env"]}.get(name)
+        for profile in PROFILES
+    }
+    assert in_pods == {"small": None, "medium": None, "large": None, "gpu": value}
