@@ -1,6 +1,6 @@
 """One version of a table that is read and then written through the same handle."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -102,11 +102,17 @@ class Revision:
         self._is_exclusive = True
         return self._commit(whole, partitioned_on, mode="overwrite", schema_mode="overwrite")
 
-    def replace(self, frame: "pl.DataFrame | pl.LazyFrame", *, partition_by: str | None = None) -> int:
+    def replace(
+        self,
+        frame: "pl.DataFrame | pl.LazyFrame",
+        *,
+        partition_by: str | None = None,
+        facts: Mapping[str, str] | None = None,
+    ) -> int:
         """Store a frame as the whole table, with its own schema; see `Tables.replace`."""
         rows = frame.lazy().collect()
         check_storable(self.name, rows.schema, partitioned_on=partition_by)
-        return self._commit(rows, partition_by, mode="overwrite", schema_mode="overwrite")
+        return self._commit(rows, partition_by, mode="overwrite", schema_mode="overwrite", facts=facts)
 
     def append(
         self, frame: "pl.DataFrame | pl.LazyFrame", *, key: Sequence[str], partition_by: str | None = None
@@ -169,6 +175,7 @@ class Revision:
         mode: str,
         predicate: str | None = None,
         schema_mode: str | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> int:
         import polars as pl
         from deltalake import CommitProperties, DeltaTable, write_deltalake
@@ -189,7 +196,10 @@ class Revision:
                 predicate=predicate if self._handle is not None else None,
                 storage_options=self._tables.storage_options,
                 writer_properties=writer(),
-                commit_properties=CommitProperties(max_commit_retries=0) if self._is_exclusive else None,
+                commit_properties=CommitProperties(
+                    custom_metadata=None if facts is None else dict(facts),
+                    max_commit_retries=0 if self._is_exclusive else None,
+                ),
             )
         if self._handle is None:
             self._handle = self._tables.open_handle(self.name)

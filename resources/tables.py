@@ -90,9 +90,33 @@ class Tables:
             frame, between=between, partition_by=partition_by, allow_empty=allow_empty, evolves=evolves
         )
 
-    def replace(self, name: str, frame: "pl.DataFrame | pl.LazyFrame", *, partition_by: str | None = None) -> int:
-        """Store a frame as the whole table, with its own schema and partitioning; older versions stay readable."""
-        return Revision(self, name, is_exclusive=False).replace(frame, partition_by=partition_by)
+    def replace(
+        self,
+        name: str,
+        frame: "pl.DataFrame | pl.LazyFrame",
+        *,
+        partition_by: str | None = None,
+        facts: "Mapping[str, str] | None" = None,
+    ) -> int:
+        """Store a frame as the whole table, with its own schema and partitioning; older versions stay readable.
+
+        `facts` are kept with this version, in its commit.
+        """
+        return Revision(self, name, is_exclusive=False).replace(frame, partition_by=partition_by, facts=facts)
+
+    def fact(self, name: str, key: str, version: int | None = None) -> str:
+        """What the commit of a version says under a key.
+
+        Raises: TableError if it says nothing.
+        """
+        newest = self.open_handle(name)
+        wanted = newest.version() if version is None else version
+        # The handle of an older version tells the newest commits under that version's number: count back from the newest.
+        commits = {commit["version"]: commit for commit in newest.history(newest.version() - wanted + 1)}
+        found = commits.get(wanted, {}).get(key)
+        if not isinstance(found, str):
+            raise TableError(f"table {name}, version {wanted}: its commit says nothing of `{key}`")
+        return found
 
     def append(
         self,

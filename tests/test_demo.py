@@ -285,6 +285,19 @@ def test_a_second_demo_trains_nothing_and_shows_the_same_champion(demo: Demo) ->
     assert {name: demo.settings.tables().version(name) for name in tables} == tables
 
 
+def test_a_manifest_names_the_tables_that_made_the_version_and_no_others(demo: Demo) -> None:
+    from platform_assets.components.service_features import services
+    from platform_assets.reproduction import spec_of
+
+    tables = demo.settings.tables()
+    for model in model_names():
+        named = demo.settings.registry().manifest(model, "1").tables
+        views = {names.table_name(names.view_key(view)) for view in services()[spec_of(model).feature_service]}
+        own = names.table_name(names.model_key(model, "training_set"))
+        assert set(named) == {own, names.SALES, *(view for view in views if tables.exists(view))}
+        assert all(named[name] <= tables.version(name) for name in named)
+
+
 def test_a_champion_whose_features_are_no_more_does_not_block_its_successor(
     demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from platform_assets import names
+from platform_assets.components.judged_window import Window, champion_manifest, evaluation_window
 from platform_assets.components.model_spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -17,39 +17,6 @@ if TYPE_CHECKING:
 
     from platform_assets.science.evaluation import Evaluation
     from platform_assets.science.manifest import Manifest
-    from resources.ledger import Promotion
-
-
-@dataclass(frozen=True)
-class Window:
-    """What is judged: forecasts issued from `opens_at` on, and which fit of the champion may be judged there."""
-
-    opens_at: datetime
-    champion_fit: Literal["shipped", "evaluation"] | None
-
-
-def evaluation_window(issued: list[datetime], champion: Manifest | None) -> Window:
-    """The window of a candidate: what came after the champion's last label, or, where nothing did, all origins.
-
-    Then the champion is judged by its evaluation fit, provided that it had not seen the window either; a champion whose
-    both fits have seen all of the window opens it at the last origin that its evaluation fit has not seen.
-    """
-    instants = sorted(set(issued))
-    if champion is None:
-        return Window(instants[0], None)
-    unseen = [at for at in instants if at >= champion.shipped.cut_at]
-    if unseen:
-        return Window(unseen[0], "shipped")
-    unseen = [at for at in instants if at >= champion.evaluation.cut_at]
-    return Window(unseen[0] if unseen else instants[-1], "evaluation")
-
-
-def champion_manifest(spec: ModelSpec, res: Any) -> tuple[Promotion | None, Manifest | None]:
-    """Who answers now, and its manifest; Nones before the first promotion."""
-    champion = res.ledger.champion(spec.name)
-    if champion is None:
-        return None, None
-    return champion, res.registry.manifest(spec.name, champion.version)
 
 
 def observed(sales: pl.LazyFrame) -> pl.DataFrame:
@@ -75,7 +42,7 @@ def evaluate(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -> 
     import polars as pl
 
     from platform_assets.components.judged_baselines import judged_baselines
-    from platform_assets.components.training import known_sales, read_training_set
+    from platform_assets.components.training_set import known_sales, read_training_set
     from platform_assets.science import evaluation, report, segments
     from platform_assets.science.stock_cost import UnitCosts
     from platform_assets.science.tasks import TASKS

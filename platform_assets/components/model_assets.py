@@ -79,7 +79,7 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
         required_resource_keys={"tables", "feature_store", "clock", "source", "ledger", "registry"},
     )
     def training_set(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from platform_assets.components.training import build_training_set
+        from platform_assets.components.training_set import build_training_set
 
         return build_training_set(spec, context)
 

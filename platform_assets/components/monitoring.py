@@ -81,7 +81,7 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> pl.D
     import polars as pl
 
     from platform_assets.components.evaluating import observed
-    from platform_assets.components.training import known_sales, read_training_set
+    from platform_assets.components.training_set import known_sales, read_training_set
     from platform_assets.science import baselines, monitoring
     from platform_assets.science.demand import labels
     from platform_assets.science.tasks import TASKS
@@ -113,7 +113,7 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> pl.D
 def _inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> Verdict:
     """Features of the rows issued last against the champion's training set."""
     from platform_assets.components.predicting import feature_rows
-    from platform_assets.components.training import read_training_set
+    from platform_assets.components.training_set import read_training_set
     from platform_assets.science import monitoring
     from platform_assets.science.demand import columns
 

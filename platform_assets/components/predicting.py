@@ -61,10 +61,10 @@ def predict_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
 
 def feature_rows(spec: ModelSpec, res: Any) -> pl.DataFrame:
     """Rows to predict for every live series: the coming horizon, with features as known at the last period's end."""
-    from platform_assets.components.training import horizons, known_sales
+    from platform_assets.components.training_set import horizons, issued_sales
     from platform_assets.science.demand import rows, sampling
 
-    entities = sampling.issue_rows(known_sales(res), horizons=horizons(spec, res.source))
+    entities = sampling.issue_rows(issued_sales(spec, res), horizons=horizons(spec, res.source))
     joined = res.feature_store.historical(entities, spec.feature_service)
     derived = rows.derive(
         joined,

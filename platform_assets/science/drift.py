@@ -96,6 +96,8 @@ def feature_drift(
         if missing := sorted(set(columns) - set(rows.columns)):
             raise SchemaError(f"feature drift: {role} rows lack {missing}; columns: {', '.join(rows.columns)}")
     occasions = None if window is None else reference[window].rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    if not columns:
+        return pl.DataFrame(schema=DRIFT_SCHEMA)
     rows = [_judged(reference[name], current[name], occasions) for name in columns]
     statistic, usual, index, p_values = (np.array(values, dtype=np.float64) for values in zip(*rows, strict=True))
     q_values = benjamini_hochberg(p_values)

@@ -18,7 +18,7 @@ import pytest
 from dagster.components.core.component_tree import ComponentTreeException
 from dagster.components.testing import create_defs_folder_sandbox
 
-from platform_assets.components.evaluating import Window, evaluation_window
+from platform_assets.components.judged_window import Window, evaluation_window
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.service_features import features_of, services
 from platform_assets.components.trained_model import TrainedModel

@@ -154,3 +154,10 @@ def test_a_training_set_of_small_issues_is_not_judged_but_does_not_break() -> No
     random = np.random.default_rng(1)
     found = monitoring.input_drift(issues(random, 5, 3), issues(random, 1, 3), ["mean_28"])
     assert not found["has_drifted"].any()
+
+
+def test_a_model_that_reads_the_calendar_only_has_no_inputs_to_drift() -> None:
+    """Its monitoring failed each time: nothing was left of its features to be compared."""
+    rows = pl.DataFrame({"series_id": ["a"], "issued_at": [date(2025, 1, 1)]})
+    found = monitoring.judge_inputs(monitoring.input_drift(rows, rows, []), champion="1", as_of=date(2025, 1, 1))
+    assert (found.passed, found.is_judged, found.figures) == (True, False, {"features judged": 0.0})

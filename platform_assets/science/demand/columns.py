@@ -114,6 +114,9 @@ ENTITY_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "offer": ("series_id", "target_day"),
 }
 
+# Views that have a row for every series alive in every open period: computed up to a period, or not.
+EVERY_PERIOD: Final = ("demand_history",)
+
 _CALENDAR: Final = (
     Feature("target_weekday", "i64", "weekday of the target day, Monday 1 to Sunday 7", ()),
     Feature("target_month", "i64", "month of the target day", ()),

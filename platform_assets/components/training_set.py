@@ -1,0 +1,222 @@
+"""The training set: sampled rows with features as known then, through Feast, and what they were read from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from platform_assets import names
+from platform_assets.components.judged_window import champion_manifest
+from platform_assets.components.model_spec import ModelSpec
+from platform_assets.components.service_features import features_of, services
+from platform_assets.errors import ConcurrentWriteError, EmptyFrameError, ModelError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from platform_assets.science.manifest import Manifest
+    from platform_assets.science.splits import Origin
+
+RECENT_DAYS: Final = 56  # what `recent_density` calls recent
+JOIN_ATTEMPTS: Final = 3  # while somebody writes the views that are joined
+READ: Final = "perennial.read"  # of the training set's commit: versions of the tables that it was made of
+ROW_KEY: Final = ["series_id", "issued_at", "target_on"]
+
+
+def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Sampled rows for fitting and all rows of the evaluation window, joined point in time and labelled."""
+    import polars as pl
+
+    from platform_assets.science.demand import labels, panel, rows, sampling
+
+    res = context.resources
+    sales_version = res.tables.version(names.SALES)
+    sales = issued_sales(spec, res, sales_version)
+    periods = panel.periods(sales).collect()
+    champion = champion_manifest(spec, res)[1]  # is judged on the same rows, perhaps by other features
+    origins = evaluation_origins(spec, periods, res.source, champion)
+    fit = sampling.fit_rows(
+        sales,
+        rows=min(spec.rows, spec.rows_per_series * _live_series(sales)),
+        horizons=horizons(spec, res.source),
+        recent_days=RECENT_DAYS,
+        recent_density=spec.recent_density,
+        are_targets_open=spec.label == names.UNITS,
+        seed=spec.seed,
+    )
+    judged = sampling.evaluation_rows(
+        sales, issued_on=[origin.issued_on for origin in origins], horizons=horizons(spec, res.source)
+    )
+    context.log.info(
+        f"{fit.height:,} rows to fit on, {judged.height:,} to judge on, {len(origins)} origins; joining {spec.feature_service}"
+    )
+    entities = pl.concat([fit.with_columns(purpose=pl.lit("fit")), judged.with_columns(purpose=pl.lit("evaluation"))])
+    joined, views = _joined(spec, res, entities)
+    derived = rows.derive(
+        joined,
+        country=res.source.country,
+        period_days=res.source.period_days,
+        features=features_of(spec.feature_service),
+    )
+    labelled = labels.attach(derived, sales, label=spec.label)
+    missing = sorted(set(spec.features) - set(labelled.columns))
+    if missing:
+        raise ModelError(
+            f"{spec.name}/training_set: features {missing} are not in Feast service `{spec.feature_service}`",
+            hint="add their view to the service in feature_repo/services.py, or remove them from defs.yaml",
+        )
+    wanted = [*spec.features, *(champion.features if champion else ()), spec.label, "label_known_at"]
+    keep = dict.fromkeys([*ROW_KEY, "horizon_days", "purpose", *wanted])
+    frame = labelled.select([name for name in keep if name in labelled.columns]).sort(["purpose", *ROW_KEY])
+    if frame.filter(pl.col("purpose") == "fit").is_empty():
+        raise EmptyFrameError(f"{spec.name}/training_set: no rows to fit on; sales spans {periods.height} open periods")
+    read = {names.SALES: sales_version, **views}
+    table = names.table_name(names.model_key(spec.name, "training_set"))
+    version = res.tables.replace(table, frame, facts={READ: json.dumps(read, sort_keys=True)})
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(f"{sales_version}-{version}"),
+        metadata={
+            "dagster/row_count": frame.height,
+            "rows to fit on": fit.height,
+            "rows to judge on": judged.height,
+            "series": frame["series_id"].n_unique(),
+            "rows without label": frame[spec.label].null_count(),
+            "table version": version,
+            **{f"{name} version": number for name, number in read.items()},
+            "origins": ", ".join(str(origin.issued_on) for origin in origins),
+            "dagster/column_schema": _schema(frame),
+        },
+    )
+
+
+def evaluation_origins(
+    spec: ModelSpec, periods: pl.DataFrame, source: Any, champion: Manifest | None = None
+) -> list[Origin]:
+    """Origins of the evaluation window, which ends with the last known open period.
+
+    Where enough has come since the champion's last label, they show what the newer half of it says of both.
+    """
+    import polars as pl
+
+    from platform_assets.science.splits import refresh_origins, rolling_origins
+
+    last: date | None = periods[names.PERIOD_ON].max()  # pyright: ignore[reportAssignmentType]
+    if last is None:
+        raise EmptyFrameError(f"{spec.name}/training_set: sales has no period in which anything was sold")
+    step, period_days = max(spec.horizon_days, source.period_days), source.period_days
+    if champion is not None:
+        seen = periods.filter(pl.col(names.EVENT_AT) <= champion.shipped.cut_at)[names.PERIOD_ON].max()
+        is_whole = spec.label != names.UNITS
+        newer = refresh_origins(last, seen or last, spec.origins, step, period_days=period_days, is_whole=is_whole)  # pyright: ignore[reportArgumentType]
+        if newer:
+            return newer
+    return rolling_origins(last, spec.origins, step, period_days=period_days)
+
+
+def _live_series(sales: pl.LazyFrame) -> int:
+    import polars as pl
+
+    return sales.filter(pl.col(names.UNITS) > 0).select(pl.col(names.SERIES_ID).n_unique()).collect().item()
+
+
+def horizons(spec: ModelSpec, source: Any) -> tuple[int, ...]:
+    """Days ahead of the rows: each period of the horizon, or its end where the label spans the horizon."""
+    if spec.label != names.UNITS:
+        return (spec.horizon_days,)
+    return tuple(range(source.period_days, spec.horizon_days + 1, source.period_days))
+
+
+def _joined(spec: ModelSpec, res: Any, entities: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """The rows with their features, and the versions of the views' tables that they were read from."""
+    for _ in range(JOIN_ATTEMPTS):
+        before = _view_versions(spec, res.tables)
+        joined = res.feature_store.historical(entities, spec.feature_service)
+        if _view_versions(spec, res.tables) == before:
+            return joined, before
+    raise ConcurrentWriteError(
+        f"{spec.name}/training_set: its feature views were written during each of {JOIN_ATTEMPTS} joins",
+        hint="materialize it again when they are at rest",
+    )
+
+
+def _view_versions(spec: ModelSpec, tables: Any) -> dict[str, int]:
+    found = [names.table_name(names.view_key(view)) for view in services()[spec.feature_service]]
+    return {name: tables.version(name) for name in found if tables.exists(name)}
+
+
+def issued_sales(spec: ModelSpec, res: Any, version: int | None = None) -> pl.LazyFrame:
+    """Sales as known at the platform's now, up to the last period that the model's features have been computed for.
+
+    A day's features follow its sales by a run or two: a forecast issued between the two would join the day before's.
+    """
+    import polars as pl
+
+    from platform_assets.science.demand import columns
+
+    sales = known_sales(res, version)
+    tables = [
+        names.table_name(names.view_key(view))
+        for view in services()[spec.feature_service]
+        if view in columns.EVERY_PERIOD
+    ]
+    ends = [
+        res.tables.scan(table).select(pl.col(names.EVENT_AT).max()).collect().item()
+        for table in tables
+        if res.tables.exists(table)
+    ]
+    return sales.filter(pl.col(names.EVENT_AT) <= min(ends)) if ends and None not in ends else sales
+
+
+def known_sales(res: Any, version: int | None = None) -> pl.LazyFrame:
+    """Sales as known at the platform's now."""
+    import polars as pl
+
+    return res.tables.scan(names.SALES, version=version).filter(pl.col(names.KNOWN_AT) <= res.clock.now())
+
+
+def _schema(frame: pl.DataFrame) -> dg.TableSchema:
+    from platform_assets.science.demand import columns
+
+    return dg.TableSchema(
+        [
+            dg.TableColumn(name, str(dtype), description=columns.DESCRIPTIONS.get(name))
+            for name, dtype in frame.schema.items()
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A pinned training set: its two parts, in a stated order."""
+
+    fit: pl.DataFrame
+    judged: pl.DataFrame
+    version: int
+
+    def judged_from(self, at: datetime) -> pl.DataFrame:
+        """Rows of forecasts issued from this instant on."""
+        import polars as pl
+
+        return self.judged.filter(pl.col("issued_at") >= at)
+
+    @property
+    def known_at(self) -> datetime:
+        """When the last label of the fit rows was known."""
+        return self.fit["label_known_at"].max()  # pyright: ignore[reportReturnType]
+
+
+def read_training_set(spec: ModelSpec, tables: Any, version: int | None = None) -> TrainingSet:
+    """The training set of a version of its table, rows with a label only, sorted."""
+    import polars as pl
+
+    name = names.table_name(names.model_key(spec.name, "training_set"))
+    found: int = tables.version(name) if version is None else version
+    frame = tables.scan(name, version=found).sort(["purpose", *ROW_KEY]).collect()
+    labelled = frame.filter(pl.col(spec.label).is_not_null() & pl.col("label_known_at").is_not_null())
+    return TrainingSet(
+        labelled.filter(pl.col("purpose") == "fit"), frame.filter(pl.col("purpose") == "evaluation"), found
+    )

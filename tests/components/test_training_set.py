@@ -1,0 +1,81 @@
+"""What a training set and a forecast are made of: sales and features of one moment, and the versions that were read."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from platform_assets import names
+from platform_assets.components import training_set
+from platform_assets.errors import ConcurrentWriteError, TableError
+from resources.tables import Tables
+
+DAYS = [datetime(2025, 3, day, tzinfo=UTC) for day in (2, 3, 4)]  # midnights that end the 1st, 2nd and 3rd
+SPEC: Any = SimpleNamespace(name="demand", feature_service="demand_v1")
+HISTORY = names.table_name(names.view_key("demand_history"))
+
+
+def resources(tables: Tables, **more: Any) -> Any:
+    return SimpleNamespace(tables=tables, clock=SimpleNamespace(now=lambda: DAYS[-1]), **more)
+
+
+def rows(instants: list[datetime]) -> pl.DataFrame:
+    frame = pl.DataFrame({names.EVENT_AT: instants, names.KNOWN_AT: instants, names.SERIES_ID: ["a"] * len(instants)})
+    return frame.with_columns(pl.col(names.EVENT_AT, names.KNOWN_AT).dt.cast_time_unit("us"))
+
+
+def test_a_forecast_is_issued_where_features_end_not_where_sales_do(tmp_path: Path) -> None:
+    """Sales arrive a run before their features; joined as known then, the newest day would get the day before's."""
+    tables = Tables(str(tmp_path))
+    tables.replace(names.SALES, rows(DAYS))
+    tables.replace(HISTORY, rows(DAYS[:2]))
+    found = training_set.issued_sales(SPEC, resources(tables)).collect()
+    assert found[names.EVENT_AT].to_list() == DAYS[:2]
+    tables.replace(HISTORY, rows(DAYS))
+    assert training_set.issued_sales(SPEC, resources(tables)).collect().height == 3
+
+
+class MovingStore:
+    """A feature store whose view is written during the first `moves` joins."""
+
+    def __init__(self, tables: Tables, moves: int) -> None:
+        self.tables, self.moves = tables, moves
+
+    def historical(self, entities: pl.DataFrame, service: str) -> pl.DataFrame:
+        read = self.tables.version(HISTORY)
+        if self.moves:
+            self.moves -= 1
+            self.tables.replace(HISTORY, rows(DAYS))
+        return entities.with_columns(read=pl.lit(read))
+
+
+def test_the_recorded_versions_are_those_that_were_joined(tmp_path: Path) -> None:
+    tables = Tables(str(tmp_path))
+    tables.replace(HISTORY, rows(DAYS))
+    store = MovingStore(tables, moves=2)
+    joined, versions = training_set._joined(SPEC, resources(tables, feature_store=store), pl.DataFrame({"x": [1]}))
+    assert versions == {HISTORY: 2}
+    assert joined["read"].to_list() == [2]
+    with pytest.raises(ConcurrentWriteError, match="written during each of 3 joins"):
+        training_set._joined(
+            SPEC, resources(tables, feature_store=MovingStore(tables, moves=9)), pl.DataFrame({"x": [1]})
+        )
+
+
+def test_a_commit_keeps_its_facts_with_its_version(tmp_path: Path) -> None:
+    tables = Tables(str(tmp_path))
+    tables.replace("sets/demand", rows(DAYS), facts={"made of": "sales 1"})
+    tables.replace("sets/demand", rows(DAYS), facts={"made of": "sales 2"})
+    tables.replace("sets/demand", rows(DAYS))
+    assert [tables.fact("sets/demand", "made of", version) for version in (0, 1)] == ["sales 1", "sales 2"]
+    with pytest.raises(TableError, match="version 2: its commit says nothing of `made of`"):
+        tables.fact("sets/demand", "made of")
+
+
+def test_what_is_known_ends_at_the_platforms_now(tmp_path: Path) -> None:
+    tables = Tables(str(tmp_path))
+    tables.replace(names.SALES, rows([*DAYS, DAYS[-1] + timedelta(seconds=1)]))
+    assert training_set.known_sales(resources(tables)).collect().height == 3
