@@ -19,6 +19,7 @@ _HOMES: Final[Mapping[str, tuple[str, str]]] = {
     "lightgbm-quantiles/1": ("platform_assets.science.trees", "TreeQuantiles"),
     "lightgbm-probability/1": ("platform_assets.science.trees", "TreeProbability"),
     "quantile-network/1": ("platform_assets.science.network", "QuantileNetwork"),
+    "average/1": ("platform_assets.science.average", "Average"),
 }
 
 FORMATS: Final = tuple(_HOMES)

@@ -54,7 +54,7 @@ def probability_settings(**parameters: Any) -> FitSettings:
 
 @pytest.fixture(scope="module")
 def model() -> TreeQuantiles:
-    return demand.fit(planted(), quantile_settings())
+    return demand.fit_trees(planted(), quantile_settings())
 
 
 def pinball(rows: pl.DataFrame, predictions: pl.DataFrame) -> float:
@@ -98,13 +98,13 @@ def test_demand_is_measured_by_the_level(model: TreeQuantiles) -> None:
     """A series eight times the size has eight times the quantiles; fitted on one level, no tree can split on it."""
     rows = planted(300, seed=3)
     settings = FitSettings(FEATURES, "units", OUTPUTS, LEVELS, {"rounds": 25, "first_rounds": 10, "bins": 31})
-    trees = demand.fit(planted().with_columns(level=pl.lit(2.0)), settings)
+    trees = demand.fit_trees(planted().with_columns(level=pl.lit(2.0)), settings)
     large = rows.with_columns(pl.col("level") * 8.0, pl.col("mean_28") * 8.0)
     np.testing.assert_allclose(trees.predict(large).to_numpy(), 8.0 * trees.predict(rows).to_numpy(), rtol=1e-9)
 
 
 def test_same_rows_same_bytes_whatever_the_threads(model: TreeQuantiles) -> None:
-    again = demand.fit(planted(), quantile_settings(threads=2))
+    again = demand.fit_trees(planted(), quantile_settings(threads=2))
     assert again.files() == model.files()
     assert again.predict(planted(seed=4)).equals(model.predict(planted(seed=4)))
 
@@ -112,7 +112,7 @@ def test_same_rows_same_bytes_whatever_the_threads(model: TreeQuantiles) -> None
 def test_the_seed_matters() -> None:
     settings = quantile_settings()
     other = FitSettings(**(vars(settings) | {"seed": 1}))
-    assert demand.fit(planted(), other).files() != demand.fit(planted(), settings).files()
+    assert demand.fit_trees(planted(), other).files() != demand.fit_trees(planted(), settings).files()
 
 
 @pytest.mark.parametrize("kind", ["quantiles", "probability"])
@@ -171,27 +171,27 @@ def test_damaged_text_is_refused_before_lightgbm_sees_it(model: TreeQuantiles, d
 
 
 def test_a_tiny_frame_trains() -> None:
-    assert demand.fit(planted(8), quantile_settings()).predict(planted(3)).shape == (3, 6)
+    assert demand.fit_trees(planted(8), quantile_settings()).predict(planted(3)).shape == (3, 6)
     assert dormant.fit(planted(8), probability_settings()).predict(planted(3)).shape == (3, 1)
 
 
 def test_a_label_of_one_value_trains() -> None:
     rows = planted(200).with_columns(units=pl.lit(0.0), is_dormant=pl.lit(1.0))
-    assert demand.fit(rows, quantile_settings()).predict(rows).to_numpy().max() == 0.0
+    assert demand.fit_trees(rows, quantile_settings()).predict(rows).to_numpy().max() == 0.0
     assert dormant.fit(rows, probability_settings()).predict(rows)["probability"].min() > 0.9
 
 
 def test_rows_without_a_label_do_not_count() -> None:
     rows = planted(600)
     holes = pl.concat([rows, planted(200, seed=9).with_columns(units=pl.lit(None, dtype=pl.Float64))])
-    assert demand.fit(holes, quantile_settings()).files() == demand.fit(rows, quantile_settings()).files()
+    assert demand.fit_trees(holes, quantile_settings()).files() == demand.fit_trees(rows, quantile_settings()).files()
     with pytest.raises(EmptyFrameError, match="units"):
-        demand.fit(rows.with_columns(units=pl.lit(None, dtype=pl.Float64)), quantile_settings())
+        demand.fit_trees(rows.with_columns(units=pl.lit(None, dtype=pl.Float64)), quantile_settings())
 
 
 def test_a_misspelt_parameter_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"learning_rat are unknown; known: .*learning_rate"):
-        demand.fit(planted(50), quantile_settings(learning_rat=0.1))
+        demand.fit_trees(planted(50), quantile_settings(learning_rat=0.1))
 
 
 def test_gains_name_the_feature_that_matters() -> None:
@@ -204,7 +204,7 @@ def test_gains_name_the_feature_that_matters() -> None:
 def test_progress_names_every_output() -> None:
     lines: list[str] = []
     settings = FitSettings(**(vars(quantile_settings(rounds=2)) | {"progress": lines.append}))
-    demand.fit(planted(200), settings)
+    demand.fit_trees(planted(200), settings)
     assert [line.split(":")[0] for line in lines] == ["expected_root", "sale", *OUTPUTS]
 
 
