@@ -17,7 +17,7 @@ from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 from platform_assets import names
 from platform_assets.components.model_assets import model_names
 from platform_assets.definitions import PROJECT, assemble
-from platform_assets.errors import ConfigurationError, PerennialError
+from platform_assets.errors import ConfigurationError, EmptyFrameError, PerennialError
 from resources.deployment import Settings
 
 Echo = Callable[[str], None]
@@ -30,15 +30,20 @@ class DemoFailedError(PerennialError):
     """A run of the demo failed; the message names the step and its error."""
 
 
+class UntrainedError(DemoFailedError):
+    """There are no rows to train or judge a model on; others may have theirs."""
+
+
 def run(settings: Settings, echo: Echo) -> dict[str, Any]:
     """Everything from raw lines to gated champions.
 
-    Returns: seconds, peak bytes of the process tree, and whether anything had to be done.
+    Returns: seconds, peak bytes of the process tree, whether anything had to be done, and models that could not be trained.
     """
     from resources.ledger import Ledger
 
     started = time.monotonic()
     ledger = Ledger(settings.ledger_url)
+    untrained: dict[str, str] = {}  # model to why
     code, data = code_digest(), settings.data_digest()
     with alone(settings), peak_memory() as peak:
         todo = [stage for stage in stages() if ledger.completed(completion(stage, code, data)) is None]
@@ -49,9 +54,15 @@ def run(settings: Settings, echo: Echo) -> dict[str, Any]:
                 end_dead_runs(instance)
                 for number, stage in enumerate(todo, 1):
                     echo(f"[{number}/{len(todo)}] {stage}")
-                    execute(job, instance, stage, settings, echo)
+                    try:
+                        execute(job, instance, stage, settings, echo)
+                    except UntrainedError as error:
+                        untrained |= {stage: error.message}
+                        if stage not in model_names() or set(untrained) == set(model_names()):
+                            raise DemoFailedError("\n".join(untrained.values())) from error
+                        continue
                     ledger.complete(completion(stage, code, data), {"state": str(settings.state)})
-    return {"seconds": time.monotonic() - started, "peak_bytes": peak(), "ran": todo}
+    return {"seconds": time.monotonic() - started, "peak_bytes": peak(), "ran": todo, "untrained": untrained}
 
 
 @contextmanager
@@ -132,7 +143,7 @@ def _run(
     def report(entry: Any) -> None:
         event = entry.dagster_event
         if event is None:
-            if entry.level >= 20:
+            if entry.level >= 20 and not entry.user_message.startswith("Dependencies for step"):
                 echo(f"      {entry.user_message}")
         elif event.event_type is DagsterEventType.STEP_START:
             began[event.step_key] = time.monotonic()
@@ -153,10 +164,10 @@ def _run(
         raise_on_error=False,
     )
     if not result.success:
-        raise DemoFailedError(
-            "\n".join(failures(result)),
-            hint="mend what it names and run the same command again; what is done stays done",
-        )
+        told = "\n".join(failures(result))
+        if {error.cls_name for _, error in _failed_steps(result)} == {EmptyFrameError.__name__}:
+            raise UntrainedError(told)
+        raise DemoFailedError(told, hint="mend what it names and run the same command again; what is done stays done")
 
 
 def failures(result: Any) -> Iterator[str]:
@@ -166,13 +177,22 @@ def failures(result: Any) -> Iterator[str]:
             check = event.event_specific_data
             if not check.passed and check.blocking and check.severity is dg.AssetCheckSeverity.ERROR:
                 yield f"{check.asset_key.to_user_string()}: check `{check.check_name}` failed: {check.description}"
+    for step, error in _failed_steps(result):
+        said, place = error.message.strip(), step.replace("__", "/")
+        if said.startswith("dagster._core.errors.DagsterAssetCheckFailedError"):
+            continue
+        said = said.removeprefix(f"{PerennialError.__module__}.{error.cls_name}: ")
+        yield said if said.startswith(f"{place}: ") else f"{place}: {said}"
+
+
+def _failed_steps(result: Any) -> Iterator[tuple[str, Any]]:
+    """Key and innermost error of each step that failed."""
+    for event in result.all_events:
         if event.event_type is DagsterEventType.STEP_FAILURE:
-            error, lines = event.event_specific_data.error, []
-            while error is not None:
-                lines.append(error.message.strip())
+            error = event.event_specific_data.error
+            while error.cause is not None:
                 error = error.cause
-            if not lines[-1].startswith("dagster._core.errors.DagsterAssetCheckFailedError"):
-                yield f"{event.step_key.replace('__', '/')}: {lines[-1]}"
+            yield event.step_key, error
 
 
 def code_digest() -> str:

@@ -32,6 +32,7 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     import polars as pl
 
     from platform_assets.science.demand import labels, panel, rows, sampling
+    from platform_assets.science.readiness import check_history
 
     res = context.resources
     sales_version = res.tables.version(names.SALES)
@@ -39,6 +40,8 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     periods = panel.periods(sales).collect()
     champion = champion_manifest(spec, res)[1]  # is judged on the same rows, perhaps by other features
     origins = evaluation_origins(spec, periods, res.source, champion)
+    first_on = periods[names.PERIOD_ON].min()
+    check_history(spec.name, first_on, origins, label_days=horizons(spec, res.source)[0])  # pyright: ignore[reportArgumentType]
     fit = sampling.fit_rows(
         sales,
         rows=min(spec.rows, spec.rows_per_series * _live_series(sales)),
