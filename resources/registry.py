@@ -11,21 +11,30 @@ A version is a folder of artifacts that is written whole before MLflow hears of 
 """
 
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 import dagster as dg
 from pydantic import Field
 
-from platform_assets.errors import CorruptModelError, RegistryError
-from resources.mlflow_artifacts import as_bytes, as_uri, read, written
+from platform_assets.errors import RegistryError
+from resources.mlflow_artifacts import as_bytes, read, written
 from resources.mlflow_model import FOLDER, ensure_model, environment_tags, mlmodel, quieten
 from resources.mlflow_run import Run, opened
+from resources.mlflow_version import (
+    TAG_MANIFEST,
+    ModelVersion,
+    checked_manifest,
+    downloaded,
+    experiment_of,
+    local_folder,
+    run_folder,
+    version_of,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,26 +46,6 @@ if TYPE_CHECKING:
 CHAMPION: Final = "champion"
 # What MLflow's fluent interface writes into the environment of the process, and leaves there.
 _WRITTEN: Final = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
-TAG_MANIFEST: Final = "perennial/manifest_sha256"
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """A registered version. `source` is the URI of its artifacts, `run_id` the MLflow run that trained it."""
-
-    model: str
-    version: str
-    run_id: str
-    source: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def uri(self) -> str:
-        """MLflow's name of the version."""
-        return f"models:/{self.model}/{self.version}"
-
-    def __str__(self) -> str:
-        return f"{self.model}@{self.version}"
 
 
 class Registry(dg.ConfigurableResource):
@@ -89,7 +78,7 @@ class Registry(dg.ConfigurableResource):
             self._working() as client,
             opened(
                 client,
-                experiment_id=self._experiment(client, model),
+                experiment_id=experiment_of(client, model, self.artifact_root),
                 tracking_uri=self.tracking_uri,
                 context=context,
                 dagster_run_id=dagster_run_id,
@@ -124,8 +113,12 @@ class Registry(dg.ConfigurableResource):
                 tags=[RunTag(name, value) for name, value in (tags or {}).items()],
             )
             if artifacts:
+                beside = run_folder(version)  # MLflow would write to where the run was before a move
                 with written({name: as_bytes(content) for name, content in artifacts.items()}) as folder:
-                    client.log_artifacts(version.run_id, str(folder))
+                    if beside is None:
+                        client.log_artifacts(version.run_id, str(folder))
+                    else:
+                        shutil.copytree(folder, beside, dirs_exist_ok=True)
 
     # --- versions -------------------------------------------------------------------------------------------------
 
@@ -166,13 +159,13 @@ class Registry(dg.ConfigurableResource):
                 run_id=run.run_id,
                 tags={**(tags or {}), TAG_MANIFEST: sha256(content), "perennial/reason": manifest.reason},
             )
-            return _version(created)
+            return self._version(created)
 
     def versions(self, model: str) -> list[ModelVersion]:
         """All versions of a model, the oldest first; none where the model was never registered."""
         with self._working() as client:
             found = client.search_model_versions(f"name = '{_quoted(model)}'", max_results=10_000)
-        return sorted((_version(one) for one in found), key=lambda one: int(one.version))
+        return sorted((self._version(one) for one in found), key=lambda one: int(one.version))
 
     def version(self, model: str, version: str) -> ModelVersion:
         """One version. Raises: RegistryError where it does not exist."""
@@ -180,7 +173,7 @@ class Registry(dg.ConfigurableResource):
 
         with self._working() as client:
             try:
-                return _version(client.get_model_version(model, version))
+                return self._version(client.get_model_version(model, version))
             except MlflowException as missing:
                 raise RegistryError(
                     f"{model}@{version} is not in the registry {_shown(self.tracking_uri)}",
@@ -210,7 +203,7 @@ class Registry(dg.ConfigurableResource):
 
         found = self.version(model, version)
         with self._downloaded(found, "") as folder:
-            manifest = Manifest.from_json(_checked_manifest(found, folder))
+            manifest = Manifest.from_json(checked_manifest(found, folder))
             files = read(folder / kind)
         check_files(files, manifest.fit(kind).files, where=f"{found} ({kind})")
         return manifest, files
@@ -240,36 +233,20 @@ class Registry(dg.ConfigurableResource):
 
     def _manifest_bytes(self, version: ModelVersion) -> bytes:
         with self._downloaded(version, "manifest.json") as folder:
-            return _checked_manifest(version, folder)
+            return checked_manifest(version, folder)
 
     @contextmanager
     def _downloaded(self, version: ModelVersion, path: str) -> Iterator[Path]:
         """Local folder with the version's artifacts; the very folder where they are local, else a temporary copy."""
-        local = urlparse(version.source)
-        if local.scheme in {"", "file"}:
-            yield Path(unquote(local.path))
+        local = local_folder(version.source)
+        if local is not None:
+            yield local
             return
-        from mlflow.artifacts import download_artifacts
+        with self._working(), downloaded(version, path, self.tracking_uri) as folder:
+            yield folder
 
-        with self._working(), tempfile.TemporaryDirectory(prefix="perennial-") as folder:
-            uri = f"{version.source}/{path}" if path else version.source
-            got = Path(download_artifacts(artifact_uri=uri, dst_path=folder, tracking_uri=self.tracking_uri))
-            yield got.parent if path else got
-
-    def _experiment(self, client: "MlflowClient", model: str) -> str:
-        """The model's experiment, made with a place for artifacts of our choosing on first use."""
-        from mlflow.exceptions import MlflowException
-
-        found = client.get_experiment_by_name(model)
-        if found is None:
-            location = f"{as_uri(self.artifact_root)}/{model}"
-            try:
-                return client.create_experiment(model, artifact_location=location)
-            except MlflowException:
-                found = client.get_experiment_by_name(model)  # another process was first
-                if found is None:
-                    raise
-        return found.experiment_id
+    def _version(self, found: Any) -> ModelVersion:
+        return version_of(found, self.artifact_root)
 
     @contextmanager
     def _working(self) -> Iterator["MlflowClient"]:
@@ -288,25 +265,6 @@ class Registry(dg.ConfigurableResource):
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-
-
-def _version(found: Any) -> ModelVersion:
-    return ModelVersion(found.name, str(found.version), found.run_id, found.source, dict(found.tags))
-
-
-def _checked_manifest(version: ModelVersion, folder: Path) -> bytes:
-    from platform_assets.science.fingerprint import sha256
-
-    path = folder / "manifest.json"
-    if not path.is_file():
-        raise CorruptModelError(f"{version}: manifest.json is missing in {version.source}")
-    content = path.read_bytes()
-    expected = version.tags.get(TAG_MANIFEST)
-    if sha256(content) != expected:
-        raise CorruptModelError(
-            f"{version}: manifest.json is altered: SHA-256 {sha256(content)}, expected {expected}; nothing was parsed"
-        )
-    return content
 
 
 def _shown(uri: str) -> str:

@@ -273,6 +273,68 @@ def test_versions_come_in_order_of_number(registry: Registry):
     assert registry.versions("dem") == []
 
 
+@pytest.fixture
+def moved(registry: Registry, tmp_path: Path) -> Registry:
+    """The registry of a state directory in which a version was registered, and which was moved afterwards."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (tmp_path / "mlflow.db").rename(state / "mlflow.db")
+    before = Registry(tracking_uri=f"sqlite:///{state}/mlflow.db", artifact_root=str(state / "mlflow artifacts"))
+    with before.open_run("demand") as run:
+        register(before, run)
+    state.rename(tmp_path / "elsewhere")
+    state = tmp_path / "elsewhere"
+    return Registry(tracking_uri=f"sqlite:///{state}/mlflow.db", artifact_root=str(state / "mlflow artifacts"))
+
+
+def test_a_version_is_found_where_its_state_directory_is_now(moved: Registry, tmp_path: Path):
+    """MLflow keeps absolute paths: a moved state lost its versions."""
+    version = moved.version("demand", "1")
+    assert version.source.startswith(f"file://{tmp_path}/elsewhere/mlflow%20artifacts/demand/")
+    assert moved.load("demand", "1").predict(ROWS[:1]).row(0) == (1.0, 2.0)
+    assert moved.manifest("demand", "1").tables == {"sales": 3}
+    model = Path(moved.artifact_root) / "demand" / version.run_id / "artifacts/model/shipped/constant.json"
+    model.write_bytes(model.read_bytes().replace(b"1.0", b"1.1"))
+    with pytest.raises(CorruptModelError):
+        moved.load("demand", "1")
+
+
+def test_after_a_move_nothing_is_written_where_the_state_was(moved: Registry, tmp_path: Path):
+    moved.annotate(moved.version("demand", "1"), artifacts={"late.json": {"a": 1}})
+    with moved.open_run("demand") as run:
+        version = register(moved, run, factor=2)
+    with moved.open_run("demand") as run:  # a third time in the same experiment
+        register(moved, run, factor=3)
+    assert not (tmp_path / "state").exists()
+    root = Path(moved.artifact_root) / "demand"
+    assert (root / moved.version("demand", "1").run_id / "artifacts/late.json").exists()
+    assert (root / version.run_id / "artifacts/model/manifest.json").exists()
+    assert [moved.load("demand", v).predict(ROWS[:1]).row(0)[0] for v in "123"] == [1.0, 2.0, 3.0]
+    names = [one.name for one in client_of(moved).search_experiments() if one.name != "Default"]
+    assert sorted(names) == ["demand", "demand (before the move, 1)"]
+
+
+def test_of_two_copies_of_a_state_each_reads_its_own(moved: Registry, tmp_path: Path):
+    shutil.copytree(tmp_path / "elsewhere", tmp_path / "copy")
+    copy = Registry(
+        tracking_uri=f"sqlite:///{tmp_path}/copy/mlflow.db", artifact_root=str(tmp_path / "copy/mlflow artifacts")
+    )
+    shutil.rmtree(
+        tmp_path / "copy/mlflow artifacts/demand" / copy.version("demand", "1").run_id / "artifacts/model/shipped"
+    )
+    with pytest.raises(CorruptModelError):
+        copy.load("demand", "1")
+    assert moved.load("demand", "1").predict(ROWS[:1]).row(0) == (1.0, 2.0)
+
+
+def test_a_version_that_lies_elsewhere_by_intent_is_read_there(moved: Registry, tmp_path: Path):
+    """Another root in the settings, and the files left where they were."""
+    other = Registry(tracking_uri=moved.tracking_uri, artifact_root=str(tmp_path / "new root"))
+    (tmp_path / "elsewhere").rename(tmp_path / "state")  # where MLflow says
+    other = Registry(tracking_uri=f"sqlite:///{tmp_path}/state/mlflow.db", artifact_root=other.artifact_root)
+    assert other.load("demand", "1").predict(ROWS[:1]).row(0) == (1.0, 2.0)
+
+
 @pytest.mark.parametrize("damage", ["altered", "missing", "added", "manifest", "no manifest", "no folder"])
 def test_a_damaged_version_is_refused_before_it_is_parsed(
     registry: Registry, damage: str, monkeypatch: pytest.MonkeyPatch
