@@ -201,6 +201,14 @@ def test_a_price_reaches_features_models_and_forecasts() -> None:
     assert "features/price_history: last_price" in text
 
 
+def test_stock_reaches_whatever_counts_demand_and_the_label() -> None:
+    """A period with nothing to sell is unknown demand: no window counts it, and it is no label."""
+    impact = impact_of(settings("simulator"), "sales.stock")[0]["impact"]
+    assert {"mean_28", "level", "stock_out_share_28"} <= set(impact["features/demand_history"])
+    assert "units" in impact["demand/training_set"]
+    assert "is_dormant" in impact["dormant/training_set"]
+
+
 def test_a_column_of_the_file_reaches_forecasts_through_sales() -> None:
     impact = impact_of(settings("online_retail"), "online_retail/lines.quantity")[0]["impact"]
     assert "units" in impact["sales"]

@@ -14,7 +14,8 @@ def _deps(pairs: list[tuple[list[str], str]]) -> list[dg.TableColumnDep]:
 def training_set_lineage(spec: ModelSpec) -> dg.TableColumnLineage:
     """Each feature from its feature view (derived ones from the columns that they are derived of), the label from sales."""
     origin = {feature: view for view, features in columns.VIEWS.items() for feature in features}
-    lineage: dict[str, list[dg.TableColumnDep]] = {spec.label: _deps([(["sales"], "units")])}
+    sold = [column.split(".") for column in columns.DEMAND]
+    lineage: dict[str, list[dg.TableColumnDep]] = {spec.label: _deps([([table], column) for table, column in sold])}
     for feature in spec.features:
         if feature in origin:
             lineage[feature] = _deps([(names.view_key(origin[feature]), feature)])

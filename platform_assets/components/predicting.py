@@ -68,7 +68,7 @@ def feature_rows(spec: ModelSpec, res: Any) -> pl.DataFrame:
     joined = res.feature_store.historical(entities, spec.feature_service)
     derived = rows.derive(
         joined,
-        country=res.source.country,
+        country=res.source.holidays,
         period_days=res.source.period_days,
         features=features_of(spec.feature_service),
     )

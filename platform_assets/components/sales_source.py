@@ -149,7 +149,6 @@ class SalesSource(dg.Component, dg.Model, dg.Resolvable):
     ended: bool = Field(default=False, description="No more lines will come: it is complete, not stale.")
     country: str | None = Field(default=None, description="ISO country of public holidays.")
     subdivision: str | None = Field(default=None, description="ISO subdivision of public holidays.")
-    currency: str | None = Field(default=None, description="Currency of prices.")
     overstock_cost: float = Field(default=0.1, ge=0, description="Cost of a unit left over, as a share of its price.")
     stockout_cost: float = Field(
         default=0.3, ge=0, description="Cost of a unit that was missing, as a share of its price."

@@ -1,6 +1,7 @@
 """What `dg scaffold defs platform_assets.components.SalesSource data/<name>` writes."""
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,19 +10,31 @@ import dagster as dg
 from dagster.components.scaffold.scaffold import Scaffolder
 from pydantic import BaseModel, Field
 
+from platform_assets.errors import SchemaError
+
 if TYPE_CHECKING:
     import polars as pl
 
-# Names under which files carry a role, lower case; the first that a file has is taken.
-GUESSES: Mapping[str, tuple[str, ...]] = {
-    "units": ("units", "quantity", "qty", "units_sold", "sold", "sales_units", "demand", "volume", "sales", "count"),
-    "price": ("price", "unit_price", "unitprice", "sell_price", "price_eur", "price_usd", "price_gbp"),
-    "sold_on": ("sold_on", "date", "day", "week", "week_start", "ds", "period", "order_date", "datum"),
-    "sold_at": ("sold_at", "timestamp", "ts", "time", "datetime", "invoice_date", "invoicedate", "ordered_at"),
-    "is_promoted": ("is_promoted", "promo", "promotion", "on_promotion", "onpromotion"),
-    "stock": ("stock", "on_hand", "inventory", "stock_on_hand"),
-    "ticket": ("ticket", "invoice", "receipt", "order", "order_id", "basket", "basket_id", "receipt_id", "ticket_id"),
+# Names under which files carry a role, lower case and without accents; the first that a file has is taken.
+SPELLINGS: Mapping[str, str] = {
+    "units": (
+        "units quantity qty units_sold sold sales_units demand volume sales count menge anzahl stueck stuck absatz quantite qte "
+        "unites ventes unidades cantidad ventas quantita venduto quantidade vendas aantal"
+    ),
+    "price": (
+        "price unit_price unitprice sell_price price_eur price_usd price_gbp preis stueckpreis prix prix_unitaire precio prezzo "
+        "preco prijs"
+    ),
+    "sold_on": (
+        "sold_on date day week week_start ds period order_date datum tag woche jour semaine fecha dia semana data giorno "
+        "settimana"
+    ),
+    "sold_at": "sold_at timestamp ts time datetime invoice_date invoicedate ordered_at zeitpunkt zeit horodatage heure hora",
+    "is_promoted": "is_promoted promo promotion on_promotion onpromotion aktion promocion promozione promocao",
+    "stock": "stock on_hand inventory stock_on_hand bestand lagerbestand existencias giacenza estoque voorraad",
+    "ticket": "ticket invoice receipt order order_id basket basket_id receipt_id ticket_id bon beleg rechnung facture factura scontrino",
 }
+GUESSES = {role: tuple(words.split()) for role, words in SPELLINGS.items()}
 FITTING: Mapping[str, set[str]] = {
     "units": {"integer", "number"},
     "price": {"integer", "number"},
@@ -32,20 +45,12 @@ FITTING: Mapping[str, set[str]] = {
     "ticket": {"text", "integer"},
 }
 FORMATS = ("%Y-%m-%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d")
-SERIES = (
-    "store",
-    "shop",
-    "branch",
-    "outlet",
-    "location",
-    "sku",
-    "product",
-    "item",
-    "article",
-    "stock_code",
-    "upc",
-    "ean",
+SERIES_WORDS = (
+    "store shop branch outlet location sku product item article stock_code upc ean filiale markt artikel produkt magasin boutique "
+    "produit tienda producto articulo negozio prodotto articolo loja produto winkel"
 )
+SERIES = tuple(SERIES_WORDS.split())
+PRICED = ("price", "preis", "prix", "preci", "prezz", "preco", "prijs", "cost", "amount", "revenue", "umsatz", "total")
 
 TEMPLATE = """\
 type: platform_assets.components.SalesSource
@@ -76,7 +81,6 @@ attributes:
     # plausible: {{price: [0.2, 50]}}  # a file whose median lies outside is in another unit: refused
 
   # country: DE  # public holidays
-  # currency: EUR
   overstock_cost: 0.1  # of one unit, as a share of its price
   stockout_cost: 0.3
   # ended: true  # no more lines will come
@@ -123,7 +127,7 @@ class Guess(BaseModel):
 def guess(sample: Path) -> Guess:
     """Roles, series and kinds of a sample's columns, from names and values; a person must look.
 
-    Raises: SchemaError where the file cannot be opened.
+    Raises: SchemaError where the file cannot be opened, or where no column can be a day or a series.
     """
     from resources.line_files import raw_lines, read_file, sniff_delimiter
 
@@ -134,7 +138,7 @@ def guess(sample: Path) -> Guess:
         name: found for name in raw.columns if (found := _date_format(raw[name], is_text=file.is_text)) is not None
     }
     kinds = {name: "date" if name in formats else _kind(raw[name]) for name in raw.columns}
-    low = {name.casefold(): name for name in raw.columns}
+    low = {_folded(name): name for name in raw.columns}
     roles: dict[str, str] = {}
     for role, spellings in GUESSES.items():
         names = (low[spelling] for spelling in spellings if spelling in low)
@@ -149,9 +153,17 @@ def guess(sample: Path) -> Guess:
         del roles["sold_at"]
     free = [name for name in raw.columns if name not in roles.values()]
     series = [
-        name for name in free if kinds[name] in {"text", "integer"} and any(word in name.casefold() for word in SERIES)
+        name for name in free if kinds[name] in {"text", "integer"} and any(word in _folded(name) for word in SERIES)
     ]
     series = series or [name for name in free if kinds[name] == "text"][:2]
+    if "units" not in roles:
+        numbers = [name for name in free if name not in series and kinds[name] in FITTING["units"]]
+        numbers = [name for name in numbers if not any(word in _folded(name) for word in PRICED)]
+        if len(numbers) == 1:
+            roles["units"] = numbers[0]
+            free.remove(numbers[0])
+    series = series or [name for name in free if kinds[name] == "integer"][:1]
+    _refuse_what_cannot_be(file.name, raw, kinds, roles, series)
     day = roles.get("sold_on")
     return Guess(
         columns=roles,
@@ -162,6 +174,32 @@ def guess(sample: Path) -> Guess:
         date_format=formats.get(day or ""),
         delimiter=delimiter,
     )
+
+
+def _folded(name: str) -> str:
+    """Lower case, without accents."""
+    return unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode() or name.casefold()
+
+
+def _refuse_what_cannot_be(
+    file: str, raw: "pl.DataFrame", kinds: Mapping[str, str], roles: Mapping[str, str], series: list[str]
+) -> None:
+    shown = ", ".join(f"`{name}` ({kinds[name]}, such as {_first(raw[name])})" for name in raw.columns)
+    if not {"sold_on", "sold_at"} & set(roles):
+        raise SchemaError(
+            f"{file}: no column is a date or a time; columns: {shown}",
+            hint="write days as 2024-12-31, one format for the whole column, and a week as the date of its first day",
+        )
+    if not series:
+        raise SchemaError(
+            f"{file}: no column tells one series from another; columns: {shown}",
+            hint="add one to the file, such as a product; for a single series the same word in every row",
+        )
+
+
+def _first(cells: "pl.Series") -> str:
+    filled = _filled(cells)
+    return repr(filled[0]) if len(filled) else "nothing"
 
 
 def _filled(cells: "pl.Series") -> "pl.Series":
@@ -215,8 +253,11 @@ def _kind(cells: "pl.Series") -> str:
 def fill(name: str, timezone: str, found: Guess) -> str:
     """The text of defs.yaml."""
     columns = found.columns or {"units": "units", "sold_on": "date"}
+    numbers = [column for column, kind in found.extra.items() if kind in FITTING["units"]]
     sample = {"price": "price", "is_promoted": "promotion", "stock": "stock", "ticket": "receipt"}
     lines = [f"    {role}: {_said(column)}" for role, column in columns.items()]
+    if "units" not in columns:
+        lines.insert(0, f"    # units: name the column that was sold, one of {', '.join(numbers) or 'the numbers'}")
     lines += [f"    # {role}: {column}" for role, column in sample.items() if role not in columns]
     return TEMPLATE.format(
         title=_said(name.replace("_", " ").capitalize()),

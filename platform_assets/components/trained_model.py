@@ -20,6 +20,7 @@ from platform_assets.science.demand import columns
 LABELS = ("units", "is_dormant")
 TASKS = ("quantiles", "probability")
 LABEL_OF: Mapping[str, str] = dict(zip(TASKS, LABELS, strict=True))  # what each task can be judged on
+WEEK_DAYS = 7  # of `is_dormant`
 KINDS = ("lightgbm", "torch", "python")
 
 
@@ -163,6 +164,12 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             raise ConfigurationError(
                 f"model {folder.name}: task {self.task} has the label {LABEL_OF[self.task]}, not {self.label}",
                 hint="change `label` or `task` in defs.yaml",
+            )
+        if self.label == "is_dormant" and self.horizon_days < WEEK_DAYS:
+            raise ConfigurationError(
+                f"model {folder.name}: `is_dormant` is of the {WEEK_DAYS} days that end with the horizon, which is {self.horizon_days}: "
+                "it would begin before the forecast is issued",
+                hint=f"set `horizon_days` to at least {WEEK_DAYS} in defs.yaml",
             )
         source = folder / f"{self.trainer.rpartition('.')[0]}.py"
         card = folder / "card.md"

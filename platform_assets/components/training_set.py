@@ -61,7 +61,7 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     joined, views = _joined(spec, res, entities)
     derived = rows.derive(
         joined,
-        country=res.source.country,
+        country=res.source.holidays,
         period_days=res.source.period_days,
         features=features_of(spec.feature_service),
     )
@@ -127,7 +127,7 @@ def _live_series(sales: pl.LazyFrame) -> int:
 
 
 def horizons(spec: ModelSpec, source: Any) -> tuple[int, ...]:
-    """Days ahead of the rows: each period of the horizon, or its end where the label spans the horizon."""
+    """Days ahead of the rows: each period of the horizon, or its end where the label is of the week that ends there."""
     if spec.label != names.UNITS:
         return (spec.horizon_days,)
     return tuple(range(source.period_days, spec.horizon_days + 1, source.period_days))

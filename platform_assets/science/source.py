@@ -71,7 +71,6 @@ class Source:
     is_ended: bool = False
     country: str | None = None
     subdivision: str | None = None
-    currency: str | None = None
     overstock_cost: float = 0.1
     stockout_cost: float = 0.3
     title: str = ""
@@ -103,6 +102,8 @@ class Source:
             found.append(f"plans: {sorted(missing)} missing; a plan that does not say when it was announced is a leak")
         if self.plans and (unknown := sorted(set(self.plans) - set(PLAN_ROLES))):
             found.append(f"plans: unknown roles {unknown}; known: {', '.join(PLAN_ROLES)}")
+        if self.subdivision is not None and self.country is None:
+            found.append("subdivision: give the `country` that it is a part of")
         if self.frequency == "day" and self.dated != "start":
             found.append("dated: only a weekly source can say `end` or `day`")
         return found
@@ -111,6 +112,11 @@ class Source:
     def period_days(self) -> int:
         """Days of a period: 1 or 7."""
         return 7 if self.frequency == "week" else 1
+
+    @property
+    def holidays(self) -> str | None:
+        """Whose public holidays: an ISO 3166 code, with the subdivision where there is one."""
+        return self.country if self.subdivision is None else f"{self.country}-{self.subdivision}"
 
     @property
     def has_prices(self) -> bool:

@@ -22,6 +22,7 @@ from platform_assets.components.judged_window import Window, evaluation_window
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.service_features import features_of, services
 from platform_assets.components.trained_model import TrainedModel
+from platform_assets.errors import ConfigurationError
 from tests.models.contract import CHECKS, Fitted
 
 PROJECT = Path(__file__).parents[2]
@@ -171,6 +172,13 @@ def test_services_are_what_feast_applies() -> None:
         own = {feature for _, features in projections for feature in features}
         assert own == {feature for view, _ in projections for feature in columns.VIEWS[view]}
         assert own <= set(features_of(name))
+
+
+def test_dormancy_of_less_than_a_week_ahead_is_refused(tmp_path: Path) -> None:
+    """The label is of seven days: with a horizon of three, four of them are known when the forecast is issued."""
+    model = TrainedModel(description="x", task="probability", label="is_dormant", horizon_days=3)
+    with pytest.raises(ConfigurationError, match="would begin before the forecast is issued"):
+        model.spec(tmp_path / "silence", "x")
 
 
 # --- the window that a candidate is judged in ------------------------------------------------------------------------

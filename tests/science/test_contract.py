@@ -182,3 +182,12 @@ def test_too_many_broken_lines_stop_the_file() -> None:
 def test_a_source_that_contradicts_itself_is_no_source(more: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Source(**{"name": "shop", "series": ("item",), "columns": {"units": "n", "sold_on": "day"}, **more})
+
+
+def test_public_holidays_are_those_of_the_part_of_the_country() -> None:
+    """England keeps Easter Monday, Great Britain as a whole does not."""
+    shop = Source("shop", ("item",), {"units": "n", "sold_on": "day"}, country="GB", subdivision="ENG")
+    assert (shop.holidays, Source("shop", ("item",), shop.columns, country="DE").holidays) == ("GB-ENG", "DE")
+    assert Source("shop", ("item",), shop.columns).holidays is None
+    with pytest.raises(ConfigurationError, match="give the `country` that it is a part of"):
+        Source("shop", ("item",), shop.columns, subdivision="ENG")

@@ -8,6 +8,9 @@ series had nothing to sell (stock 0, units 0) is unknown demand: no window count
 from dataclasses import dataclass
 from typing import Final
 
+# What demand is computed from: units, and whether there was anything to sell.
+DEMAND: Final = ("sales.units", "sales.stock")
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -16,16 +19,15 @@ class Feature:
     name: str
     dtype: str
     about: str
-    reads: tuple[str, ...] = ("sales.units",)
+    reads: tuple[str, ...] = DEMAND
 
 
 def _f(name: str, about: str, *reads: str) -> Feature:
-    return Feature(name, "f64", about, reads or ("sales.units",))
+    return Feature(name, "f64", about, reads or DEMAND)
 
 
 WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 RECENT_PERIODS: Final = 56
-STOCK: Final = ("sales.units", "sales.stock")
 
 DEMAND_HISTORY: Final = (
     _f("level", "scale of the series, units per period, > 0: blend of the means over 28, 91 and 364 days"),
@@ -48,9 +50,9 @@ DEMAND_HISTORY: Final = (
     _f("days_since_sale", "days from the last period with a sale to this one, 0 where it sold"),
     _f("age_days", "days from the period of the first sale to this one"),
     *(_f(f"lines_mean_{d}", f"mean sales lines per period, last {d} days", "sales.lines") for d in (28, 91, 364)),
-    _f("line_size_91", "units per sales line, last 91 days", "sales.units", "sales.lines"),
+    _f("line_size_91", "units per sales line, last 91 days", *DEMAND, "sales.lines"),
     *(_f(f"weekday_mean_{day}", f"mean units of {day} periods, last 182 days") for day in WEEKDAYS),
-    _f("stock_out_share_28", "share of periods with nothing to sell, last 28 days", *STOCK),
+    _f("stock_out_share_28", "share of periods with nothing to sell, last 28 days"),
     _f("year_ago_mean_28", "mean units per period over the 28 days that ended 364 days ago"),
     _f("year_ago_half_28", "the same as the square of the mean root, which bulk orders hardly move"),
     _f("year_ago_market_28", "market index over the 28 days that ended 364 days ago"),
@@ -68,14 +70,14 @@ PRICE_HISTORY: Final = (
     Feature("is_promoted_now", "bool", "whether the period that has just ended was promoted", ("sales.is_promoted",)),
     _f("promotion_share_28", "share of promoted periods, last 28 days", "sales.is_promoted"),
     _f("promotion_share_364", "share of promoted periods, last 364 days", "sales.is_promoted"),
-    _f("promoted_mean_364", "mean units of promoted periods, last 364 days", "sales.units", "sales.is_promoted"),
+    _f("promoted_mean_364", "mean units of promoted periods, last 364 days", *DEMAND, "sales.is_promoted"),
     _f(
         "regular_mean_56",
         "mean units of periods that were not promoted, last 56 days",
-        "sales.units",
+        *DEMAND,
         "sales.is_promoted",
     ),
-    _f("regular_mean_364", "mean units of periods not promoted, last 364 days", "sales.units", "sales.is_promoted"),
+    _f("regular_mean_364", "mean units of periods not promoted, last 364 days", *DEMAND, "sales.is_promoted"),
 )
 
 SEASON: Final = (
