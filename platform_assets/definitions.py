@@ -12,6 +12,7 @@ import dagster as dg
 from platform_assets import policies
 from platform_assets.components.model_assets import model_names
 from platform_assets.components.sales_source import SalesSource
+from platform_assets.components.source_check import check_sources
 from platform_assets.components.source_choice import source_facts
 from platform_assets.components.source_window import set_window
 from platform_assets.components.trained_model import TrainedModel
@@ -45,6 +46,7 @@ def assemble(settings: Settings) -> dg.Definitions:
     from sensors.retraining import retraining_sensor
 
     tree = component_tree()
+    check_sources(tree)
     facts = source_facts(tree.defs_module_path / "data" / settings.source)
     is_open = not facts.is_ended and settings.now is None
     set_window(settings.source, *_days(settings, is_ended=facts.is_ended), is_open=is_open)
