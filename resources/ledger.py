@@ -209,8 +209,8 @@ class Ledger:
 
     # Completions
 
-    def complete(self, key: str, value: Evidence, *, at: datetime | None = None) -> None:
-        """Keep that a piece of work is done; the first value stays."""
+    def complete(self, key: str, value: Evidence, *, at: datetime | None = None) -> bool:
+        """Keep that a piece of work is done; the first value stays. Returns whether it was this one."""
         from sqlalchemy.exc import IntegrityError
 
         try:
@@ -218,6 +218,8 @@ class Ledger:
         except IntegrityError:
             if self.completed(key) is None:
                 raise
+            return False
+        return True
 
     def completed(self, key: str) -> dict[str, Any] | None:
         """What was kept when the work was done; None if it is not."""

@@ -170,11 +170,26 @@ def _outstanding(
         ended_at = datetime.fromtimestamp(runs[0].end_time or runs[0].update_timestamp.timestamp(), UTC)
         if now - ended_at < (delay := RETRY_DELAY * 2 ** (len(runs) - 1)):
             return dg.SkipReason(f"{tag}: run {len(runs)} failed at {ended_at:%H:%M:%S}; again {delay} later")
-        return _request(cause.model, cause.trigger, cause.episode, cause.reason, attempt=len(runs))
-    claimed_at = cause.evidence.get("claimed_at")
-    if claimed_at is not None and now - datetime.fromisoformat(claimed_at) < CLAIM_GRACE:
-        return dg.SkipReason(f"{tag} was claimed at {claimed_at}; its run is expected within {CLAIM_GRACE}")
-    return _request(cause.model, cause.trigger, cause.episode, cause.reason)
+    else:
+        claimed_at = cause.evidence.get("claimed_at")
+        if claimed_at is not None and now - datetime.fromisoformat(claimed_at) < CLAIM_GRACE:
+            return dg.SkipReason(f"{tag} was claimed at {claimed_at}; its run is expected within {CLAIM_GRACE}")
+    if not _claimed(ledger, f"retraining/{cause.model}/{tag}/{len(runs)}", now):
+        return dg.SkipReason(f"{tag}: another sensor has just asked for run {len(runs) + 1}")
+    return _request(cause.model, cause.trigger, cause.episode, cause.reason, attempt=len(runs))
+
+
+def _claimed(ledger: Ledger, key: str, now: datetime) -> bool:
+    """Whether this caller is to ask for the run: nobody else has, or who did has died since without a run.
+
+    Dagster's run keys do not stop two daemons that ask at the same moment.
+    """
+    number, last = 0, None
+    while (claim := ledger.completed(f"{key}/{number}")) is not None:
+        number, last = number + 1, datetime.fromisoformat(claim["at"])
+    if last is not None and now - last < CLAIM_GRACE:
+        return False
+    return ledger.complete(f"{key}/{number}", {"at": now.isoformat()}, at=now)
 
 
 def _keep_status(ledger: Ledger, cause: Cause, status: str, run_id: str, at: datetime, detail: str = "") -> None:

@@ -262,6 +262,20 @@ def test_a_young_claim_is_left_to_whoever_made_it(world: World) -> None:
     assert "claimed" in str(second_daemon.skip_message)
 
 
+def test_a_lost_request_and_a_retry_are_asked_for_by_one_of_two_daemons(world: World) -> None:
+    """Dagster's run keys stop the second of two requests, not the second of two at the same moment."""
+    world.promote("1")
+    world.ledger.fire("demand", "manual", "2025-06-30-ada", reason="new assortment", at=NOW)
+    answers = [world.tick(), world.tick()]
+    assert [type(answer) for answer in answers] == [dg.RunRequest, dg.SkipReason]
+    assert "another sensor has just asked" in str(answers[1].skip_message)  # pyright: ignore[reportAttributeAccessIssue]
+    world.launch(answers[0], dg.DagsterRunStatus.FAILURE)  # pyright: ignore[reportArgumentType]
+    _age_runs(world, timedelta(hours=1))
+    answers = [world.tick(), world.tick()]
+    assert [type(answer) for answer in answers] == [dg.RunRequest, dg.SkipReason]
+    assert answers[0].run_key == "demand/manual/2025-06-30-ada/retry-1"  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_who_loses_the_race_for_a_cause_asks_for_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.promote("1")
     world.evaluate("feature_drift", passed=False)
