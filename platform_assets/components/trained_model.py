@@ -108,6 +108,15 @@ def _compute(context: dg.ResolutionContext, value: str) -> str:
     return value
 
 
+def _code_behind(source: Path, module: str, function: str) -> bytes:
+    """What stands for the trainer's code: of the function and all that it reaches in this project, by parsing."""
+    from resources.source_digest import module_file, source_digest
+
+    if module_file(module) == source:
+        return source_digest(f"{module}:{function}").encode()
+    return source.read_bytes() if source.exists() else b""  # a folder of another project
+
+
 Checked = dict[str, Any]
 
 
@@ -173,10 +182,14 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             )
         source = folder / f"{self.trainer.rpartition('.')[0]}.py"
         card = folder / "card.md"
-        code = b"".join(file.read_bytes() for file in (source, folder / "defs.yaml") if file.exists())
+        named = f"{module}.{self.trainer.rpartition('.')[0]}"
+        settings = folder / "defs.yaml"
+        code = _code_behind(source, named, self.trainer.rpartition(".")[2]) + (
+            settings.read_bytes() if settings.exists() else b""
+        )
         return ModelSpec(
             name=folder.name,
-            module=f"{module}.{self.trainer.rpartition('.')[0]}",
+            module=named,
             trainer=self.trainer.rpartition(".")[2],
             code_version=hashlib.sha256(code).hexdigest()[:12],
             task=self.task,

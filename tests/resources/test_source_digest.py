@@ -132,3 +132,24 @@ def test_a_feature_of_one_view_leaves_the_other_views_as_they_are(
     assert "price_twice" in declared.read_text()
     assert "price_twice" in computed.read_text()
     assert {view for view, function in VIEWS.items() if source_digest(function) != before[view]} == {"price_history"}
+
+
+def test_another_network_makes_the_network_model_stale_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trainer is a few lines that call science/: a hash of train.py alone calls a model current that is not."""
+    trainers = ["demand", "demand_deep", "dormant"]
+    project = Path(module.__file__).parents[1]
+    for path in (project / "platform_assets").rglob("*.py"):
+        copy = tmp_path / path.relative_to(project)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    functions = {name: f"platform_assets.defs.models.{name}.train:fit" for name in trainers}
+    before = {name: source_digest(function) for name, function in functions.items()}
+    network = tmp_path / "platform_assets" / "science" / "network.py"
+    network.write_text(network.read_text().replace("nn.SiLU()", "nn.GELU()"))
+    assert "nn.GELU()" in network.read_text()
+    changed = {name for name, function in functions.items() if source_digest(function) != before[name]}
+    assert "demand_deep" in changed
+    assert "dormant" not in changed
