@@ -4,8 +4,10 @@ The only module that reads the environment.
 """
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, date, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -59,13 +61,19 @@ def assemble(settings: Settings) -> dg.Definitions:
     models = {name: tree.load_component(Path("models") / name, TrainedModel) for name in model_names()}
     sensors += [retraining_sensor(name, model.retraining) for name, model in models.items()]
     gpu_steps = [f"{name}__candidate" for name, model in models.items() if PROFILES[model.compute].gpu]
-    data = None if settings.data is None else str(settings.data)
     resources = {
         **resources_for(settings, source.facts()),
-        "landing": Landing(data=data, folder=str(settings.state), simulator=source.simulate),
+        "landing": landing_for(settings, source.simulate),
     }
     executor = executor_for(settings, gpu_steps=gpu_steps)
     return dg.Definitions.merge(graph, dg.Definitions(sensors=sensors, resources=resources, executor=executor))
+
+
+def landing_for(settings: Settings, simulator: Mapping[str, Any]) -> Landing:
+    """Files that arrive and are kept in the state directory; where artifacts lie on S3, there: a pod's disk dies with it."""
+    data = None if settings.data is None else str(settings.data)
+    files = settings.artifacts() if settings.artifacts_uri.startswith("s3://") else None
+    return Landing(folder=str(settings.state), data=data, simulator=simulator, files=files)
 
 
 def _days(settings: Settings, *, is_ended: bool) -> tuple[date, date | None]:

@@ -42,7 +42,9 @@ class ConfigurationError(PerennialError):
 
 
 class DataError(PerennialError):
-    """Input data is wrong."""
+    """Input data is wrong. `file` is where the file at fault lies, once somebody knows it."""
+
+    file: str | None = None
 
 
 class SchemaError(DataError):

@@ -5,6 +5,8 @@ A file is replaced whole: after a kill there is the old content or the new one.
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -16,14 +18,23 @@ if TYPE_CHECKING:
     from dagster_aws.s3 import S3Resource
 
 
+@dataclass(frozen=True)
+class Stored:
+    """A file below a root: its key, its bytes, and when they were written."""
+
+    key: str
+    size: int
+    modified_at: datetime
+
+
 class Artifacts:
     """Bytes by key below one root, such as `values/demand/evaluation.json`."""
 
     def __init__(self, root: str | Path, s3: "S3Resource | None" = None) -> None:
         self.root = os.fspath(root).rstrip("/")
-        self._is_remote = "://" in self.root
+        self.is_remote = "://" in self.root
         self._s3 = s3
-        if self._is_remote and (not self.root.startswith("s3://") or s3 is None):
+        if self.is_remote and (not self.root.startswith("s3://") or s3 is None):
             raise ConfigurationError(f"artifacts at {self.root}: expected a local path, or s3:// with an S3 resource")
 
     def uri(self, key: str) -> str:
@@ -35,7 +46,7 @@ class Artifacts:
     def put(self, key: str, content: bytes) -> str:
         """Store the content, and return its URI."""
         uri = self.uri(key)
-        if self._is_remote:
+        if self.is_remote:
             bucket, name = self._address(uri)
             self._client().put_object(Bucket=bucket, Key=name, Body=content)
         else:
@@ -49,7 +60,7 @@ class Artifacts:
         """
         uri = self.uri(key)
         missing = DataError(f"no artifact {key} below {self.root}", hint="materialize the asset that writes it")
-        if not self._is_remote:
+        if not self.is_remote:
             try:
                 return Path(uri).read_bytes()
             except FileNotFoundError as error:
@@ -64,13 +75,34 @@ class Artifacts:
     def keys(self, prefix: str) -> list[str]:
         """Keys in a folder, sorted."""
         uri = self.uri(prefix)
-        if not self._is_remote:
+        if not self.is_remote:
             files = (path for path in Path(uri).rglob("*") if path.is_file() and not path.name.startswith(".tmp-"))
             return sorted(str(path.relative_to(self.root)) for path in files)
         bucket, name = self._address(uri)
         above = name.removesuffix(prefix)
         pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{name}/")
         return sorted(found["Key"].removeprefix(above) for page in pages for found in page.get("Contents", []))
+
+    def listing(self, prefix: str) -> list[Stored]:
+        """Files that lie in a folder itself, the oldest first; those of one instant by key."""
+        uri, found = self.uri(prefix), []
+        if self.is_remote:
+            bucket, name = self._address(uri)
+            above = name.removesuffix(prefix)
+            pages = (
+                self._client()
+                .get_paginator("list_objects_v2")
+                .paginate(Bucket=bucket, Prefix=f"{name}/", Delimiter="/")
+            )
+            for entry in (entry for page in pages for entry in page.get("Contents", [])):
+                found.append(Stored(entry["Key"].removeprefix(above), entry["Size"], entry["LastModified"]))
+        elif Path(uri).is_dir():
+            for path in (path for path in Path(uri).iterdir() if path.is_file()):
+                state = path.stat()
+                found.append(
+                    Stored(f"{prefix}/{path.name}", state.st_size, datetime.fromtimestamp(state.st_mtime, tz=UTC))
+                )
+        return sorted(found, key=lambda stored: (stored.modified_at, stored.key))
 
     def put_folder(self, key: str, files: Mapping[str, bytes]) -> str:
         """Store several files below a key, and return its URI; not atomic as a whole."""

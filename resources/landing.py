@@ -1,77 +1,86 @@
-"""Where lines come from: the file that a state directory began with, files that arrived since, or the simulator."""
+"""Where lines and plans come from: the file that a state directory began with, files that arrived since, or the simulator."""
 
-import os
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-from pydantic import Field
-
-from platform_assets.errors import ConfigurationError, ContractError, DataError, PerennialError
+from platform_assets.errors import ConfigurationError, DataError
 from platform_assets.science.source import Source
-from resources.line_files import LineFile, manifest_of, raw_lines, read_file
+from resources.artifacts import Artifacts
+from resources.kept_files import ARRIVING_FOLDER, Accepted, KeptFiles
+from resources.line_files import SUFFIXES, LineFile, raw_lines, read_file
+from resources.plan_files import is_plans, read_plans
+from resources.prepared import Prepared, PreparedFile
+from resources.refusals import rules_digest
+from resources.simulated_history import simulated_history
 from resources.source_folder import rulebook
+from resources.table_ranges import Between
 
 if TYPE_CHECKING:
     import polars as pl
 
     from platform_assets.science.intake import Rulebook
-    from platform_assets.science.landing import Delivery
-    from platform_assets.science.simulate import SimulatorConfig
 
-ACCEPTED_FOLDER = "accepted"
-ACCEPTED = re.compile(r"^(?P<at>\d{8}T\d{12}Z)_(?P<digest>[0-9a-f]{16})_(?P<name>.+)$")
-STAMP = "%Y%m%dT%H%M%S%fZ"
-SUFFIXES = (".parquet", ".csv")
+
+@dataclass(frozen=True)
+class LandedFile:
+    """How many lines a file has, and how many of them no later file supersedes. The digest may be its first 16 digits."""
+
+    name: str
+    digest: str
+    arrived_at: datetime | None
+    rows: int
+    landed: int
 
 
 @dataclass(frozen=True)
 class Landed:
-    """Lines of all deliveries that count, and how many each file gave."""
+    """Lines of all deliveries that count, and the files that they came in."""
 
     lines: "pl.DataFrame"
-    files: Mapping[str, Mapping[str, Any]]
+    files: tuple[LandedFile, ...]
 
 
-class Landing(dg.ConfigurableResource):
+@dataclass(frozen=True)
+class Landing:
     """Files of one source. `data` is the history's file; without it the simulator is the source.
 
-    `folder` holds `landing/` (where files arrive), `accepted/` (those that became part of the source, in order of arrival) and
-    `simulated/`.
+    `files` holds `landing/` (where files arrive), `accepted/` (those that became part of the source, in order of arrival) and
+    `landed/` (their lines, read); it is `folder`, the state directory, where left out. `simulator` are the simulated world's
+    values that differ from the source's.
     """
 
-    data: str | None = Field(default=None, description="Parquet or CSV file of the history; simulated where left out")
-    folder: str = Field(description="state directory")
-    simulator: dict[str, Any] = Field(
-        default_factory=dict, description="stores, skus, days, starts_on, seed, timezone, scenarios"
-    )
+    folder: str
+    data: str | None = None
+    simulator: Mapping[str, Any] = field(default_factory=dict)
+    files: Artifacts | None = None
+
+    @cached_property
+    def kept(self) -> KeptFiles:
+        """Where files arrive and are kept."""
+        return KeptFiles(self.files or Artifacts(self.folder))
 
     @property
-    def arriving(self) -> Path:
+    def arriving(self) -> str:
         """Folder in which new files are laid."""
-        return Path(self.folder) / "landing"
-
-    @property
-    def accepted(self) -> Path:
-        """Folder of the files that were taken from it, never changed."""
-        return Path(self.folder) / ACCEPTED_FOLDER
-
-    def waiting(self) -> list[Path]:
-        """Files in the landing folder, oldest first; hidden ones and manifests are not among them."""
-        if not self.arriving.is_dir():
-            return []
-        files = [path for path in self.arriving.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
-        return sorted((path for path in files if path.is_file()), key=lambda path: (path.stat().st_mtime_ns, path.name))
+        return self.kept.store.uri(ARRIVING_FOLDER)
 
     def has(self, digest: str, source: Source) -> bool:
         """Whether a file of this content is part of the source."""
-        if any(found["digest"] == digest[:16] for found in map(ACCEPTED.match, self._names()) if found):
+        if any(file.digest == digest[:16] for file in self.kept.accepted()):
             return True
-        return read_file(self.history_file(source)).digest == digest
+        return self.is_history(digest, source)
+
+    def is_history(self, digest: str, source: Source) -> bool:
+        """Whether this is the content of the history's file."""
+        path = self.history_file(source)
+        with _blaming(path):
+            state = path.stat() if path.is_file() else None
+            return _digest_of(path, state and state.st_mtime_ns) == digest
 
     def history_file(self, source: Source) -> Path:
         """The file of the history; a simulated one is made on first use.
@@ -82,203 +91,190 @@ class Landing(dg.ConfigurableResource):
             return Path(self.data)
         if not source.simulate:
             raise ConfigurationError(f"source {source.name} needs a file", hint="name it with DATA=path (--data)")
-        return self._simulated(source)
+        return simulated_history({**source.simulate, **self.simulator}, Path(self.folder) / "simulated")
 
-    def lines(self, source: Source, *, now: datetime) -> Landed:
-        """Every line that counts, of the history and of all accepted files, in order of day.
+    def lines(
+        self, source: Source, *, now: datetime, between: Between | None = None, without: frozenset[str] = frozenset()
+    ) -> Landed:
+        """Every line that counts, of the history and of all accepted files but `without` (digests), in order of day.
 
-        Raises: DataError naming the file that is refused; nothing has been written then.
+        With `between` of these periods alone, and the files that have any. A file that is read for the first time, or for
+        the first time under these rules, is examined; later it is only looked up.
+        Raises: DataError for the file that is refused, blaming it; nothing has been written then.
         """
-        from platform_assets.science.landing import resolve
+        import polars as pl
 
-        book, deliveries = rulebook(source), []
-        for path, arrived_at in self._files(source):
-            deliveries.append(self._delivery(path, arrived_at, book, now))
+        from platform_assets.science.landing import Delivery, resolve
+
+        inside = pl.lit(value=True)
+        if between is not None:
+            inside = (pl.col("period_on") >= between[0]) & (pl.col("period_on") < between[1])
+        deliveries = []
+        for file in self._prepared(source, now):
+            if file.digest[:16] not in without:
+                rows = file.lines.filter(inside).collect()
+                if rows.height or not deliveries:
+                    deliveries.append(Delivery(file.name, file.digest, rows, file.arrived_at))
         lines = resolve(deliveries, source)
         counts: dict[str, int] = dict(lines.group_by("file_digest").len().iter_rows())
-        files = {
-            delivery.name: {
-                "rows": delivery.lines.height,
-                "landed": counts.get(delivery.digest[:16], 0),
-                "superseded": delivery.lines.height - counts.get(delivery.digest[:16], 0),
-                "sha256": delivery.digest,
-            }
-            for delivery in deliveries
-        }
+        files = tuple(
+            LandedFile(one.name, one.digest, one.arrived_at, one.lines.height, counts.get(one.digest[:16], 0))
+            for one in deliveries
+        )
         return Landed(lines, files)
 
-    def accept(self, path: Path, source: Source, *, now: datetime) -> str:
+    def span(self, source: Source, *, now: datetime) -> tuple[date, date]:
+        """First and last period of all files."""
+        import polars as pl
+
+        period = pl.col("period_on")
+        ends = [
+            file.lines.select(a=period.min(), b=period.max()).collect().row(0) for file in self._prepared(source, now)
+        ]
+        return min(first for first, _ in ends), max(last for _, last in ends)
+
+    def accept(self, where: str | Path, source: Source, *, now: datetime, between: Between | None = None) -> str:
         """Examine an arrived file against its contract and all files before it, and make it part of the source.
 
         Returns: its digest; where the very same file is part of the source already, nothing else happens.
-        Raises: DataError naming the file that is refused.
+        Raises: DataError for the file that is refused, blaming it; ConfigurationError where it has periods that are not
+        `between`, which would not be written.
         """
         from platform_assets.science.intake import examine
 
-        file = read_file(path)
+        with _blaming(where):
+            file = self.kept.read(where)
         if self.has(file.digest, source):
             return file.digest
-        earlier = self.lines(source, now=now).lines
-        examine(
-            _raw(file, source),
-            rulebook(source),
-            file=file.name,
-            digest=file.digest,
-            is_text=file.is_text,
-            today=_today(now),
-            manifest=manifest_of(path),
-            arrived_at=now,
-            earlier=earlier,
-        )
-        self.accepted.mkdir(parents=True, exist_ok=True)
-        stamps = [found["at"] for found in map(ACCEPTED.match, self._names()) if found]
-        if (
-            stamps and now.astimezone(UTC).strftime(STAMP) <= stamps[-1]
-        ):  # a pinned clock stands still, the order must not
-            now = datetime.strptime(stamps[-1], STAMP).replace(tzinfo=UTC) + timedelta(microseconds=1)
-        kept = self.accepted / f"{now.astimezone(UTC).strftime(STAMP)}_{file.digest[:16]}_{file.name}"
-        _keep(file, kept)
+        if is_plans(file.name):
+            with _blaming(where):
+                read_plans(file, source)
+        else:
+            earlier = self._earlier(source, now)
+            with _blaming(where):
+                delivery = examine(
+                    raw_lines(file, source.delimiter),
+                    rulebook(source),
+                    file=file.name,
+                    digest=file.digest,
+                    is_text=file.is_text,
+                    today=_today(now),
+                    manifest=self.kept.manifest(where),
+                    arrived_at=now,
+                    earlier=earlier,
+                )
+            _check_inside(delivery.lines, file.name, between)
+            self._cache(source).lines(file.digest[:16], lambda: delivery.lines)
+        self.kept.keep(file, now)
         return file.digest
 
-    def plans(self, source: Source) -> "pl.DataFrame | None":
-        """What the source announced: `<history>.plans.parquet` or `.csv` beside the history; None where there is nothing.
+    def plans(self, source: Source) -> "list[tuple[pl.DataFrame, datetime | None]]":
+        """What the source announced, a frame for each file with its arrival (None beside the history), in order.
 
+        It lies beside the history as `<history>.plans.parquet` or `.csv`, and in accepted files that are named so.
         Raises: SchemaError as for lines.
         """
-        from platform_assets.science.contract import check_names
-        from platform_assets.science.kinds import Column, typed
-
         if not source.plans:
-            return None
+            return []
         history = self.history_file(source)
-        path = next(
-            (p for suffix in SUFFIXES if (p := history.with_name(f"{history.stem}.plans{suffix}")).is_file()), None
-        )
-        if path is None:
-            return None
-        kinds: dict[str, Any] = dict.fromkeys(source.series, "key")
-        role_kinds = {
-            "target_on": "date",
-            "announced_on": "date",
-            "planned_price": "number",
-            "is_planned_promotion": "boolean",
-        }
-        kinds |= {column: role_kinds[role] for role, column in source.plans.items()}
-        columns = [Column(name, kind) for name, kind in kinds.items()]
-        file = read_file(path)
-        raw = _raw(file, source)
-        check_names(file.name, raw.columns, columns)
-        announced = typed(raw, columns, file.name, is_text=file.is_text, date_format=source.date_format)
-        for name in (*source.series, source.plans["target_on"], source.plans["announced_on"]):
-            if announced[name].null_count():
-                row = int(announced[name].is_null().arg_max() or 0) + 1
-                raise ContractError(f"{file.name}: column `{name}` is missing in row {row}: found nothing")
-        return announced
+        beside = (history.with_name(f"{history.stem}.plans{suffix}") for suffix in SUFFIXES)
+        first = [(str(path), None) for path in beside if path.is_file()][:1]
+        later = [(file.where, file.arrived_at) for file in self.kept.accepted() if is_plans(file.name)]
+        said: list[tuple[pl.DataFrame, datetime | None]] = []
+        for where, arrived_at in [*first, *later]:
+            with _blaming(where):
+                said.append((read_plans(self.kept.read(where), source), arrived_at))
+        return said
 
-    def _delivery(self, path: Path, arrived_at: datetime | None, book: "Rulebook", now: datetime) -> "Delivery":
-        from platform_assets.science.intake import accepted_before, examine
+    # --- files, read
 
-        file = read_file(path)
-        raw = _raw(file, book.source)
-        if arrived_at is not None:
-            return accepted_before(
-                raw,
-                book,
-                file=path.name.split("_", 2)[2],
-                digest=file.digest,
-                is_text=file.is_text,
-                arrived_at=arrived_at,
-            )
+    def _prepared(self, source: Source, now: datetime) -> Iterator[PreparedFile]:
+        """The history, then accepted files of lines in order of arrival."""
+        cache, book, history = self._cache(source), rulebook(source), self.history_file(source)
+        with _blaming(history):
+            file, manifest = read_file(history), self.kept.manifest(history)
+            # What a manifest vouches for is another verdict.
+            name = file.digest[:16] if manifest is None else f"{file.digest[:16]}-{_short(manifest)}"
+            lines = cache.lines(name, lambda: self._examined(file, book, now, manifest))
+        yield PreparedFile(file.name, file.digest, None, lines)
+        for kept in self.kept.accepted():
+            if not is_plans(kept.name):
+                with _blaming(kept.where):
+                    lines = cache.lines(kept.digest, lambda kept=kept: self._accepted_lines(kept, book))
+                yield PreparedFile(kept.name, kept.digest, kept.arrived_at, lines)
+
+    def _examined(
+        self, file: LineFile, book: "Rulebook", now: datetime, manifest: Mapping[str, Any] | None
+    ) -> "pl.DataFrame":
+        from platform_assets.science.intake import examine
+
+        raw = raw_lines(file, book.source.delimiter)
+        is_text, today = file.is_text, _today(now)
         return examine(
-            raw,
+            raw, book, file=file.name, digest=file.digest, is_text=is_text, today=today, manifest=manifest
+        ).lines
+
+    def _accepted_lines(self, kept: Accepted, book: "Rulebook") -> "pl.DataFrame":
+        from platform_assets.science.intake import accepted_before
+
+        file = self.kept.read(kept.where)
+        return accepted_before(
+            raw_lines(file, book.source.delimiter),
             book,
-            file=file.name,
+            file=kept.name,
             digest=file.digest,
             is_text=file.is_text,
-            today=_today(now),
-            manifest=manifest_of(path),
-        )
+            arrived_at=kept.arrived_at,
+        ).lines
 
-    def _files(self, source: Source) -> list[tuple[Path, datetime | None]]:
-        """The history, then accepted files in order of arrival."""
-        files: list[tuple[Path, datetime | None]] = [(self.history_file(source), None)]
-        for name in self._names():
-            found = ACCEPTED.match(name)
-            if found is not None:
-                files.append((self.accepted / name, datetime.strptime(found["at"], STAMP).replace(tzinfo=UTC)))
-        return files
+    def _earlier(self, source: Source, now: datetime) -> "pl.DataFrame":
+        """Lines that count before an arrival, with the columns that it is compared by."""
+        import polars as pl
 
-    def _names(self) -> list[str]:
-        return sorted(os.listdir(self.accepted)) if self.accepted.is_dir() else []
+        measured = [source.columns[role] for role in ("units", "price") if role in source.columns]
+        columns = list(dict.fromkeys([*source.series, *measured, "day_on", "period_on"]))
+        standing: list[pl.DataFrame] = []
+        replaced = pl.Series("day_on", [], dtype=pl.Date)
+        for file in reversed(list(self._prepared(source, now))):
+            rows = file.lines.select(columns).collect()
+            standing.append(rows.filter(~pl.col("day_on").is_in(replaced.implode())) if len(replaced) else rows)
+            replaced = pl.concat([replaced, rows["day_on"].unique()]).unique()
+        return pl.concat(standing[::-1])
 
-    def _simulated(self, source: Source) -> Path:
-        import hashlib
-
-        from platform_assets.science.simulate import simulate
-
-        config = simulator_config({**source.simulate, **self.simulator})
-        folder = Path(self.folder) / "simulated"
-        path = folder / f"world-{hashlib.sha256(repr(config).encode()).hexdigest()[:12]}.parquet"
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            world = simulate(config)
-            for frame, target in ((world.plans, path.with_name(f"{path.stem}.plans.parquet")), (world.lines, path)):
-                temporary = target.with_name(f".{target.name}.{os.getpid()}")
-                frame.write_parquet(temporary)
-                _settle(temporary, target)
-        return path
+    def _cache(self, source: Source) -> Prepared:
+        return Prepared(self.kept.store, rules_digest(source))
 
 
-def simulator_config(stated: Mapping[str, Any]) -> "SimulatorConfig":
-    """The simulated world, from plain values such as defs.yaml has.
-
-    Raises: ConfigurationError for an unknown name.
-    """
-    from platform_assets.science.simulate import Scenario, SimulatorConfig
-
-    values, days = dict(stated), ("onset_on", "ends_on")
-    if "starts_on" in values:
-        values["starts_on"] = date.fromisoformat(str(values["starts_on"]))
+@contextmanager
+def _blaming(where: str | Path) -> Iterator[None]:
+    """Say where the file lies that an error is about, unless somebody nearer to it has."""
     try:
-        values["scenarios"] = tuple(
-            Scenario(one["name"], *(date.fromisoformat(str(one[key])) for key in days if one.get(key)))
-            for one in values.get("scenarios", ())
-        )
-        return SimulatorConfig(**values)
-    except TypeError as error:
+        yield
+    except DataError as error:
+        error.file = error.file or str(where)
+        raise
+
+
+def _check_inside(lines: "pl.DataFrame", name: str, between: Between | None) -> None:
+    first, last = lines["period_on"].min(), lines["period_on"].max()
+    if between is not None and not (between[0] <= first and last < between[1]):  # pyright: ignore[reportOperatorIssue]
         raise ConfigurationError(
-            f"simulator: {error}", hint=f"known: {sorted(SimulatorConfig.__dataclass_fields__)}"
-        ) from error
+            f"{name}: lines from {first} to {last}, this run writes {between[0]} to {between[1] - timedelta(days=1)} only",
+            hint="materialize all months of the file in one run, as the arrival sensor asks for them",
+        )
 
 
-def record_refusal(ledger: Any, source: Source, path: str | Path, error: PerennialError, *, now: datetime) -> None:
-    """Keep in the ledger that a file was refused, and why; once for the same file and reason."""
-    try:
-        digest = read_file(Path(path)).digest
-    except DataError:
-        digest = ""  # there is nothing to hash
-    name = Path(path).name
-    if not any((r.file, r.sha256, r.reason) == (name, digest, str(error)) for r in ledger.refusals(source.name)):
-        ledger.record_refusal(source.name, name, sha256=digest, reason=str(error), at=now)
+@lru_cache(maxsize=4)
+def _digest_of(path: Path, _modified_ns: int | None) -> str:
+    return read_file(path).digest
 
 
-def _raw(file: LineFile, source: Source) -> "pl.DataFrame":
-    return raw_lines(file, source.delimiter)
+def _short(manifest: Mapping[str, Any]) -> str:
+    import hashlib
+
+    return hashlib.sha256(repr(sorted(manifest.items())).encode()).hexdigest()[:8]
 
 
 def _today(now: datetime) -> date:
     # A pinned clock may stand within a history that reaches further; a zone may be a day ahead.
     return (max(now, datetime.now(tz=UTC)) + timedelta(hours=14)).date()
-
-
-def _keep(file: LineFile, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    temporary.write_bytes(file.content)
-    _settle(temporary, target)
-
-
-def _settle(temporary: Path, target: Path) -> None:
-    """Rename after the bytes are on the disk: after a kill there is the whole file, or none of that name."""
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    os.replace(temporary, target)

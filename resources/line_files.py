@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PARQUET = b"PAR1"
 NEWLINE = b"\n"
+MANIFEST = ".manifest.json"
+SUFFIXES = (".parquet", ".csv")
 STRANGERS = {  # first bytes of what is often sent under another name
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "a ZIP archive or a spreadsheet",
@@ -79,15 +81,26 @@ def manifest_of(path: Path) -> Mapping[str, Any] | None:
 
     Raises: ContractError where it is no JSON object.
     """
-    beside = path.with_name(f"{path.name}.manifest.json")
+    beside = path.with_name(f"{path.name}{MANIFEST}")
     if not beside.is_file():
         return None
     try:
-        stated = json.loads(beside.read_text())
-    except (ValueError, OSError) as error:
-        raise ContractError(f"{beside.name}: no JSON: {error}") from error
+        return read_manifest(beside.name, beside.read_bytes())
+    except OSError as error:
+        raise ContractError(f"{beside.name}: cannot be read: {error.strerror or error}") from error
+
+
+def read_manifest(name: str, content: bytes) -> Mapping[str, Any]:
+    """What a manifest states.
+
+    Raises: ContractError where it is no JSON object.
+    """
+    try:
+        stated = json.loads(content)
+    except ValueError as error:
+        raise ContractError(f"{name}: no JSON: {error}") from error
     if not isinstance(stated, dict):
-        raise ContractError(f"{beside.name}: {type(stated).__name__}, expected an object with `rows` or `sha256`")
+        raise ContractError(f"{name}: {type(stated).__name__}, expected an object with `rows` or `sha256`")
     return stated
 
 

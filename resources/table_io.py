@@ -7,6 +7,7 @@ Asset metadata that is read here:
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,15 +67,7 @@ class DeltaIOManager(dg.IOManager):
                 allow_empty=bool(metadata.get(ALLOW_EMPTY)),
                 evolves=bool(metadata.get(REPLACES_SCHEMA)),
             )
-        context.add_output_metadata(
-            {
-                "table_version": version,
-                "dagster/table_name": name,
-                "dagster/uri": self.tables.uri(name),
-                "dagster/row_count": self.tables.scan(name, version=version).select(pl.len()).collect().item(),
-                "dagster/column_schema": column_schema(rows.schema),
-            }
-        )
+        context.add_output_metadata(table_metadata(self.tables, name, version, rows.schema))
         if between is not None and partition_by is not None:
             _log_partition_rows(context, rows, partition_by)
 
@@ -108,6 +101,32 @@ class JsonIOManager(dg.IOManager):
     def load_input(self, context: dg.InputContext) -> Any:
         """The value as JSON has it: keys are strings, tuples are lists."""
         return json.loads(self.artifacts.get(_file(context)))
+
+
+def table_metadata(tables: "Tables", name: str, version: int, schema: "pl.Schema") -> dict[str, Any]:
+    """What a materialization says of the table that it wrote."""
+    import polars as pl
+
+    return {
+        "table_version": version,
+        "dagster/table_name": name,
+        "dagster/uri": tables.uri(name),
+        "dagster/row_count": tables.scan(name, version=version).select(pl.len()).collect().item(),
+        "dagster/column_schema": column_schema(schema),
+    }
+
+
+def partition_rows(
+    rows: "pl.DataFrame", column: str, definition: dg.TimeWindowPartitionsDefinition, keys: Iterable[str]
+) -> Iterator[tuple[str, dict[str, int]]]:
+    """Each partition's own count: an output's metadata would stand on every partition of a range."""
+    dates = rows[column].dt.date()
+    for key in keys:
+        window = definition.time_window_for_partition_key(key)
+        yield (
+            key,
+            {"dagster/partition_row_count": int(((dates >= window.start.date()) & (dates < window.end.date())).sum())},
+        )
 
 
 def column_schema(schema: "pl.Schema") -> dg.TableSchema:
@@ -145,14 +164,7 @@ def _is_whole(context: dg.InputContext) -> bool:
 
 
 def _log_partition_rows(context: dg.OutputContext, rows: "pl.DataFrame", column: str) -> None:
-    """Each partition's own count: an output's metadata would stand on every partition of a range."""
     definition = context.asset_partitions_def
-    if not isinstance(definition, dg.TimeWindowPartitionsDefinition):
-        return
-    dates = rows[column].dt.date()
-    for key in context.asset_partition_keys:
-        window = definition.time_window_for_partition_key(key)
-        count = int(((dates >= window.start.date()) & (dates < window.end.date())).sum())
-        context.step_context.add_asset_metadata(
-            {"dagster/partition_row_count": count}, asset_key=context.asset_key, partition_key=key
-        )
+    if isinstance(definition, dg.TimeWindowPartitionsDefinition):
+        for key, count in partition_rows(rows, column, definition, context.asset_partition_keys):
+            context.step_context.add_asset_metadata(count, asset_key=context.asset_key, partition_key=key)

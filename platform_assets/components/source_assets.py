@@ -47,7 +47,7 @@ PLAN_COLUMNS = {
         "timestamp",
         "UTC instant from which it counts as announced: the local midnight that ends the day of the announcement",
     ),
-    "known_at": ("timestamp", "as event_at"),
+    "known_at": ("timestamp", "as event_at; the arrival where that was late, or corrected what was announced before"),
     "planned_price": ("double", "price announced"),
     "is_planned_promotion": ("boolean", "promotion announced"),
     "arrived_on": (
@@ -111,11 +111,10 @@ def _lines(source: Source, about: "SalesSource", window: SourceWindow) -> dg.Ass
         backfill_policy=dg.BackfillPolicy.single_run(),
         metadata={"partition_by": "period_on", "allow_empty": True, "dagster/column_schema": schema},
         retry_policy=policies.RETRY_IO,
-        required_resource_keys={"landing", "ledger", "clock"},
-        io_manager_key="io_manager",
+        required_resource_keys={"landing", "ledger", "clock", "tables"},
     )
-    def lines(context: dg.AssetExecutionContext) -> Any:
-        from platform_assets.components.source_steps import land_lines
+    def lines(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from platform_assets.components.landing_steps import land_lines
 
         return land_lines(source, context)
 
@@ -138,13 +137,15 @@ def _checks(source: Source, window: SourceWindow) -> dg.AssetChecksDefinition:
             VOLUME,
             asset=key,
             blocking=True,
-            description="Every row of every file stands in the table or was superseded, and the last period is no torso.",
+            description=(
+                "Of each file exactly those rows of each period stand in the table that no later file supersedes, and each once."
+            ),
         ),
     ]
 
     @dg.multi_asset_check(
         specs=specs,
-        required_resource_keys={"tables", "landing", "clock"},
+        required_resource_keys={"tables", "landing", "clock", "ledger"},
         name=f"{source.name}__lines_checks",
         can_subset=False,
     )
@@ -205,7 +206,7 @@ def _cleaning(source: Source, about: "SalesSource", window: SourceWindow) -> dg.
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=policies.RETRY_IO,
-        required_resource_keys={"tables"},
+        required_resource_keys={"tables", "landing", "ledger"},
     )
     def cleaning(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
         from platform_assets.components.source_steps import clean_lines
@@ -230,12 +231,11 @@ def _plans(source: Source, about: "SalesSource", window: SourceWindow) -> dg.Ass
         backfill_policy=dg.BackfillPolicy.single_run(),
         metadata={"partition_by": "arrived_on", "allow_empty": True, "dagster/column_schema": _schema(PLAN_COLUMNS)},
         retry_policy=policies.RETRY_IO,
-        required_resource_keys={"landing", "ledger", "clock"},
-        io_manager_key="io_manager",
+        required_resource_keys={"landing", "ledger", "clock", "tables"},
     )
-    def plans(context: dg.AssetExecutionContext) -> Any:
-        from platform_assets.components.source_steps import land_plans
+    def plans(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
+        from platform_assets.components.landing_steps import land_plans
 
-        return land_plans(source, window.starts_on, context)
+        yield from land_plans(source, window.starts_on, context)
 
     return plans

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
-from platform_assets.errors import ConfigurationError, ContractError, DataError, SchemaError
+from platform_assets.components.source_window import SourceWindow
+from platform_assets.errors import ConfigurationError, ContractError, DataError, EmptyFrameError, SchemaError
 from platform_assets.science.source import Source
+
+if TYPE_CHECKING:
+    from resources.line_files import LineFile
 
 ALIKE = 0.7  # of the columns of a file and a source together stand in both
 
@@ -76,14 +78,13 @@ def date_range(data: Path | None, source: Source, *, state: Path | None = None) 
     With `state`, of the files that arrived in that state directory too.
     Raises: DataError where the file cannot be read as this source's, naming column, row and value.
     """
-    from platform_assets.science.contract import check_names
-    from platform_assets.science.kinds import typed
-    from platform_assets.science.landing import check_dates, place
-    from resources.landing import ACCEPTED_FOLDER, simulator_config
-    from resources.line_files import raw_lines, read_file
-    from resources.source_folder import rulebook
+    from resources.kept_files import ACCEPTED_FOLDER
+    from resources.line_files import read_file
+    from resources.plan_files import is_plans
+    from resources.simulated_history import simulator_config
 
-    if state is not None and (arrived := sorted((state / ACCEPTED_FOLDER).glob("[!.]*"))):
+    accepted = [] if state is None else sorted((state / ACCEPTED_FOLDER).glob("[!.]*"))
+    if arrived := [path for path in accepted if not is_plans(path.name)]:
         ranges = [date_range(data, source), *(date_range(path, source) for path in arrived)]
         return min(first for first, _ in ranges), max(last for _, last in ranges)
     if data is None:
@@ -91,7 +92,21 @@ def date_range(data: Path | None, source: Source, *, state: Path | None = None) 
             raise ConfigurationError(f"source {source.name} needs a file", hint="name it with DATA=path (--data)")
         config = simulator_config(source.simulate)
         return config.starts_on, config.ends_on - timedelta(days=1)
-    book, file = rulebook(source), read_file(data)
+    return dates_of(read_file(data), source)
+
+
+def dates_of(file: "LineFile", source: Source) -> tuple[date, date]:
+    """First and last local day of a file's lines.
+
+    Raises: DataError as `date_range`.
+    """
+    from platform_assets.science.contract import check_names
+    from platform_assets.science.kinds import typed
+    from platform_assets.science.landing import check_dates, place
+    from resources.line_files import raw_lines
+    from resources.source_folder import rulebook
+
+    book = rulebook(source)
     raw = raw_lines(file, source.delimiter)
     check_names(file.name, raw.columns, book.columns)
     if raw.is_empty():
@@ -110,29 +125,39 @@ def date_range(data: Path | None, source: Source, *, state: Path | None = None) 
     return first, last + timedelta(days=source.period_days - 1)
 
 
-def arriving_months(data: Path, source: Source, months: dg.MonthlyPartitionsDefinition) -> list[str]:
-    """Keys of the months that a file's lines change; with weeks added up from days, that of the week before them too.
+def arriving_months(file: "LineFile", source: Source, window: SourceWindow) -> tuple[list[str], tuple[date, date]]:
+    """Keys of the months that a file of lines or plans changes, and its first and last day; of plans those of announcements.
 
-    Raises: DataError as `date_range`, and for days before the source's first month; ConfigurationError where the graph has
+    With weeks added up from days, the month of the week before them changes too.
+    Raises: DataError as `date_range`, and for lines before the source's first month; ConfigurationError where the graph has
     no such month yet.
     """
-    first, last = date_range(data, source)
-    if source.dated == "day" and source.frequency == "week":
-        first -= timedelta(days=7)
-    last -= timedelta(days=source.period_days - 1)
-    keys = months.get_partition_keys()
+    from resources.plan_files import is_plans, read_plans
+
+    keys = window.partitions.get_partition_keys()
+    if is_plans(file.name):
+        said = read_plans(file, source)[source.plans["announced_on"]]
+        if said.is_empty():
+            raise EmptyFrameError(f"{file.name}: a header and no rows", hint="was the export cut off?")
+        first, last = (max(day, window.starts_on) for day in (said.min(), said.max()))  # pyright: ignore[reportArgumentType]
+        days = first, last
+    else:
+        first, last = days = dates_of(file, source)
+        if source.dated == "day" and source.frequency == "week":
+            first -= timedelta(days=7)
+        last -= timedelta(days=source.period_days - 1)
+        if f"{days[0]:%Y-%m}" < keys[0][:7]:
+            raise ContractError(
+                f"{file.name}: lines from {days[0]} on, the source begins in {keys[0][:7]}: no day before its first month",
+                hint="give the longer history a state directory of its own",
+            )
     wanted = [key for key in keys if f"{first:%Y-%m}" <= key[:7] <= f"{last:%Y-%m}"]
-    if f"{first:%Y-%m}" < keys[0][:7]:
-        raise ContractError(
-            f"{data.name}: lines from {first} on, the source begins in {keys[0][:7]}: no day before its history's first month",
-            hint="deliver the whole history again, in a state directory of its own, where it has to begin earlier",
-        )
     if not wanted or wanted[-1][:7] != f"{last:%Y-%m}":
         raise ConfigurationError(
-            f"{data.name}: lines from {first} to {last}, the graph has the months {keys[0]} to {keys[-1]}",
+            f"{file.name}: {first} to {last}, the graph has the months {keys[0]} to {keys[-1]}",
             hint="a source whose defs.yaml says `ended: true` takes no later days; a pinned clock (PERENNIAL_NOW) must move on first",
         )
-    return wanted
+    return wanted, days
 
 
 def recorded_date_range(data: Path | None, source: Source, *, state: Path) -> tuple[date, date]:
@@ -140,8 +165,8 @@ def recorded_date_range(data: Path | None, source: Source, *, state: Path) -> tu
 
     Raises: DataError as `date_range`.
     """
-    from resources.landing import record_refusal
     from resources.ledger import Ledger
+    from resources.refusals import record_refusal
 
     try:
         return date_range(data, source, state=state)

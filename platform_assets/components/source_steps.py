@@ -1,74 +1,30 @@
 """What the assets of a source do when they run."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from platform_assets import names
+from platform_assets.components.landing_steps import between_of, complete_arrival, markdown
 from platform_assets.components.source_assets import ACCOUNTING, CONTRACT, VOLUME
-from platform_assets.components.source_window import ARRIVAL_TAG
-from platform_assets.errors import ContractError, DataError, PerennialError
+from platform_assets.components.source_window import DIGEST_TAG, arrival_completion
+from platform_assets.errors import ContractError, PerennialError
 from platform_assets.science import contract, landing, quarantine
 from platform_assets.science import sales as selling
 from platform_assets.science.source import Source
-from resources.landing import record_refusal
 from resources.source_folder import rulebook
 from resources.table_ranges import Between
-
-
-def between_of(context: Any) -> Between:
-    """First day of the run's partitions, and the day after their last."""
-    window = context.partition_time_window
-    return window.start.date(), window.end.date()
-
-
-def land_lines(source: Source, context: dg.AssetExecutionContext) -> pl.DataFrame:
-    """Lines of the run's months; an arrived file that the run's tag names becomes part of the source first."""
-    resources, now = context.resources, context.resources.clock.now()
-    arrival = context.run.tags.get(ARRIVAL_TAG)
-    path = Path(arrival) if arrival else resources.landing.history_file(source)
-    try:
-        if arrival:
-            digest = resources.landing.accept(path, source, now=now)
-            resources.ledger.complete(f"arrival/{source.name}/{digest}", {"file": path.name, "run": context.run.run_id})
-        landed = resources.landing.lines(source, now=now)
-    except DataError as error:
-        raise _refused(resources, source, path, error) from error
-    lines = _within(landed.lines, "period_on", between_of(context))
-    _check_months(landed.lines, source, context)
-    context.add_output_metadata(
-        {
-            "lines": lines.height,
-            "findings": int(lines["finding"].count()),
-            "files": dg.MetadataValue.md(_table(["file", "rows", "landed", "superseded"], _file_rows(landed.files))),
-        }
-    )
-    return lines
-
-
-def _check_months(lines: pl.DataFrame, source: Source, context: dg.AssetExecutionContext) -> None:
-    first, last = lines["period_on"].min(), lines["period_on"].max()
-    definition = context.assets_def.partitions_def
-    assert isinstance(definition, dg.TimeWindowPartitionsDefinition)
-    start, end = definition.get_first_partition_window(), definition.get_last_partition_window()
-    assert start is not None
-    assert end is not None
-    if not (start.start.date() <= first and last < end.end.date()):  # pyright: ignore[reportOperatorIssue]
-        raise ContractError(
-            f"{source.name}/lines: lines from {first} to {last}, the graph has months from {start.start.date()} to {end.end.date()}",
-            hint="a source whose defs.yaml says `ended: true` takes no later days; a pinned clock (PERENNIAL_NOW) must move on first",
-        )
+from resources.table_revision import Revision
 
 
 def check_lines(source: Source, context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    """The committed table against the contract, and against the files."""
-    key = dg.AssetKey(names.lines_key(source.name))
-    lines = context.resources.tables.scan(names.table_name(list(key.path))).collect()
+    """The committed rows of the run's months against the contract, and against the files."""
+    key, between = dg.AssetKey(names.lines_key(source.name)), _months_of(context.run.tags)
+    lines = context.resources.tables.scan(names.table_name(list(key.path)), between=between).collect()
     book = rulebook(source)
     for name, check in ((CONTRACT, _check_contract), (VOLUME, _check_volume)):
         try:
@@ -106,18 +62,50 @@ def _check_contract(lines: pl.DataFrame, book: Any, context: Any) -> dict[str, A
 
 
 def _check_volume(lines: pl.DataFrame, book: Any, context: Any) -> dict[str, Any]:
+    source, resources = book.source, context.resources
     repeated = lines.select("file_digest", "file_row").is_duplicated()
     if repeated.any():
         line = lines.filter(repeated).row(0, named=True)
         raise ContractError(
             f"{line['file_name']}: row {line['file_row']} stands in the table {int(repeated.sum())} times"
         )
+    now, between = resources.clock.now(), _months_of(context.run.tags)
+    expected = resources.landing.lines(source, now=now, between=between)
+    # A file that another run has accepted and not written yet is on its way; that run answers for it.
+    present = {*lines["file_digest"], context.run.tags.get(DIGEST_TAG, "")[:16]}
+    absent = [file for file in expected.files if file.arrived_at is not None and file.digest[:16] not in present]
+    done = resources.ledger.completed
+    coming = {file.digest[:16] for file in absent if done(arrival_completion(source.name, file.digest)) is None}
+    if coming:
+        expected = resources.landing.lines(source, now=now, between=between, without=frozenset(coming))
+    key = ["file_digest", "period_on"]
+    told = expected.lines.group_by(key).agg(pl.col("file_name").first(), expected=pl.len())
+    both = told.join(lines.group_by(key).agg(landed=pl.len()), on=key, how="full", coalesce=True)
+    wrong = both.with_columns(pl.col("expected", "landed").fill_null(0).cast(pl.Int64))
+    wrong = wrong.filter(pl.col("expected") != pl.col("landed")).sort(key)
+    if wrong.height:
+        first = wrong.row(0, named=True)
+        raise ContractError(
+            f"{first['file_name'] or first['file_digest']}: {first['landed']} lines of {first['period_on']} stand in the table, "
+            f"expected {first['expected']} (in {wrong.height} periods so; {lines.height} lines, expected {expected.lines.height})",
+            hint="materialize these months again: the files are all there",
+        )
     counts = lines["period_on"].value_counts()["count"]
     return {
         "lines": lines.height,
+        "files": lines["file_digest"].n_unique(),
         "open periods": counts.len(),
         "fewest lines of a period": min(counts.to_list(), default=0),
     }
+
+
+def _months_of(tags: Mapping[str, str]) -> Between | None:
+    """Days of the months that a run's tags name; None where they name none."""
+    first = tags.get("dagster/asset_partition_range_start") or tags.get("dagster/partition")
+    last = tags.get("dagster/asset_partition_range_end") or tags.get("dagster/partition")
+    if not first or not last:
+        return None
+    return date.fromisoformat(first), (date.fromisoformat(last).replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 def clean_lines(
@@ -126,6 +114,8 @@ def clean_lines(
     """Lines set aside into the quarantine, the others into sales; a changed period becomes a further revision."""
     tables, between = context.resources.tables, between_of(context)
     quarantine_table = names.table_name(names.quarantine_key(source.name))
+    # Opened before the lines are read: of two runs the one that read first cannot write over the other one.
+    revision = Revision(tables, names.SALES)
     try:
         cleaned = _cleaned(source, tables, between)
     except ContractError as error:
@@ -143,10 +133,9 @@ def clean_lines(
             "first rows": dg.MetadataValue.md(_examples(aside, source)),
         },
     )
-    with tables.revision(names.SALES) as revision:
-        old = sold.clear() if revision.version is None else revision.scan(between=between).collect()
-        revised = selling.layered(old, sold, cleaned.deliveries)
-        version = revision.write(revised, between=between, partition_by="period_on", allow_empty=True)
+    old = sold.clear() if revision.version is None else revision.scan(between=between).collect()
+    revised = selling.layered(old, sold, cleaned.deliveries)
+    version = revision.write(revised, between=between, partition_by="period_on", allow_empty=True)
     yield dg.AssetCheckResult(
         passed=True,
         check_name=ACCOUNTING,
@@ -167,6 +156,7 @@ def clean_lines(
             "lines set aside": found.quarantined,
         },
     )
+    complete_arrival(source, context, is_plans_run=False)
 
 
 @dataclass(frozen=True)
@@ -210,42 +200,7 @@ def _months(between: Between) -> Iterator[Between]:
         start = following
 
 
-def land_plans(source: Source, starts_on: date, context: dg.AssetExecutionContext) -> pl.DataFrame:
-    """What was announced in the run's months."""
-    resources = context.resources
-    try:
-        announced = resources.landing.plans(source)
-    except DataError as error:
-        raise _refused(resources, source, resources.landing.history_file(source), error) from error
-    planned = pl.DataFrame(schema=selling.PLANS) if announced is None else selling.plans(announced, source, starts_on)
-    rows = _within(planned, "arrived_on", between_of(context))
-    context.add_output_metadata({"plans": rows.height, "series": rows["series_id"].n_unique()})
-    return rows
-
-
-def _refused(resources: Any, source: Source, path: Path, error: DataError) -> dg.Failure:
-    record_refusal(resources.ledger, source, path, error, now=resources.clock.now())
-    return dg.Failure(str(error), allow_retries=False)  # the file stays what it is
-
-
-def _within(rows: pl.DataFrame, column: str, between: Between) -> pl.DataFrame:
-    return rows.filter(pl.col(column).is_between(between[0], between[1] - timedelta(days=1)))
-
-
-def _file_rows(files: Any) -> list[list[Any]]:
-    return [
-        [name, counts["rows"], counts["landed"], counts["superseded"]] for name, counts in list(files.items())[-20:]
-    ]
-
-
 def _examples(aside: pl.DataFrame, source: Source) -> str:
     columns = list(dict.fromkeys(["reason", "file_row", *source.series, source.columns["units"], source.when]))
     rows = aside.group_by("reason", maintain_order=True).head(2).select(columns)
-    return _table(columns, [list(row) for row in rows.head(12).rows()])
-
-
-def _table(header: list[str], rows: list[list[Any]]) -> str:
-    def line(cells: list[Any]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "/").replace("<", "&lt;")[:40] for cell in cells) + " |"
-
-    return "\n".join([line(header), line(["---"] * len(header)), *map(line, rows)])
+    return markdown(columns, [list(row) for row in rows.head(12).rows()])

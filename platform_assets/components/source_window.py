@@ -8,7 +8,14 @@ import dagster as dg
 from platform_assets import policies
 from platform_assets.errors import ConfigurationError
 
-ARRIVAL_TAG = "perennial/arrival"  # path of the file that a run makes part of the source
+ARRIVAL_TAG = "perennial/arrival"  # where the file lies that a run makes part of the source
+DIGEST_TAG = "perennial/arrival-sha256"  # its content
+RULES_TAG = "perennial/arrival-rules"  # digest of the contract and the code that it is examined by
+
+
+def arrival_completion(source: str, digest: str) -> str:
+    """Key under which the ledger knows that a file of this content stands in the source's tables."""
+    return f"arrival/{source}/{digest[:16]}"
 
 
 @dataclass(frozen=True)

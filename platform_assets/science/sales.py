@@ -1,11 +1,12 @@
 """From accepted lines to the `sales` and `plans` contracts, and how a correction enters them."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Any
 
 import polars as pl
 
-from platform_assets.science.landing import INSTANT, local_instant, period_end
+from platform_assets.science.landing import INSTANT, ON_TIME, local_instant, period_end
 from platform_assets.science.quarantine import series_id
 from platform_assets.science.source import Source
 
@@ -152,27 +153,51 @@ def _same(name: str) -> pl.Expr:
     return mine.eq_missing(theirs)
 
 
-def plans(announced: pl.DataFrame, source: Source, starts_on: Any) -> pl.DataFrame:
-    """The `plans` frame: what was announced, known at the local midnight that ends the day of its announcement.
+def plans(announced: Sequence[tuple[pl.DataFrame, datetime | None]], source: Source, starts_on: date) -> pl.DataFrame:
+    """The `plans` frame of announcements, delivery by delivery, each with its arrival (None beside the history).
 
-    `arrived_on` is that day, or the source's first one for what was announced before it; the table is partitioned by it.
+    An announcement is known at the local midnight that ends its day, or, of a source that goes on, when it arrived where
+    that was late, as lines are. What was announced of the same day before and now differs is a further row with the same
+    event time, known when it arrived. `arrived_on` is the day of the announcement, or the source's first one for what was
+    announced before it; the table is partitioned by it.
     """
+    key = ["series_id", "target_on", "event_at"]
+    standing = pl.DataFrame(schema=PLANS)
+    for said, arrived_at in announced:
+        rows = _placed_plans(said, source, starts_on)
+        if arrived_at is not None and not source.is_ended:
+            arrived = pl.lit(arrived_at, dtype=INSTANT)
+            late = pl.col("event_at") + ON_TIME < arrived
+            rows = rows.with_columns(known_at=pl.when(late).then(arrived).otherwise("event_at"))
+        newest = standing.sort("known_at").unique(key, keep="last", maintain_order=True)
+        both = rows.join(newest, on=key, how="left", suffix="_old", maintain_order="left")
+        is_first = pl.col("known_at_old").is_null()
+        is_same = pl.all_horizontal(
+            pl.col(name).eq_missing(pl.col(f"{name}_old")) for name in ("planned_price", "is_planned_promotion")
+        )
+        after = pl.col("known_at_old") + pl.duration(microseconds=1)
+        if arrived_at is not None:
+            after = pl.max_horizontal(after, pl.lit(arrived_at, dtype=INSTANT))
+        added = both.filter(is_first | ~is_same).with_columns(
+            known_at=pl.when(is_first).then("known_at").otherwise(after)
+        )
+        standing = pl.concat([standing, added.select(*PLANS)])
+    return standing.sort("arrived_on", "series_id", "target_on", "event_at", "known_at")
+
+
+def _placed_plans(announced: pl.DataFrame, source: Source, starts_on: date) -> pl.DataFrame:
     roles = source.plans
     optional = {"planned_price": pl.Float64, "is_planned_promotion": pl.Boolean}
     said = pl.col(roles["announced_on"])
     known = local_instant(said.dt.offset_by("1d"), source.timezone)
-    return (
-        announced.with_columns(
-            series_id=series_id(source),
-            target_on=pl.col(roles["target_on"]),
-            event_at=known,
-            known_at=known,
-            arrived_on=pl.max_horizontal(said, pl.lit(starts_on, dtype=pl.Date)),
-            **{
-                name: pl.col(roles[name]) if name in roles else pl.lit(None, dtype=dtype)
-                for name, dtype in optional.items()
-            },
-        )
-        .select(pl.col(name).cast(dtype) for name, dtype in PLANS.items())
-        .sort("arrived_on", "series_id", "target_on")
-    )
+    return announced.with_columns(
+        series_id=series_id(source),
+        target_on=pl.col(roles["target_on"]),
+        event_at=known,
+        known_at=known,
+        arrived_on=pl.max_horizontal(said, pl.lit(starts_on, dtype=pl.Date)),
+        **{
+            name: pl.col(roles[name]) if name in roles else pl.lit(None, dtype=dtype)
+            for name, dtype in optional.items()
+        },
+    ).select(pl.col(name).cast(dtype) for name, dtype in PLANS.items())

@@ -1,6 +1,6 @@
 """One source in an empty state directory, run in process: what tests of the data assets share."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,17 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 class Clock:
-    """The platform's now, moved by hand."""
+    """The platform's now, moved by hand; its wall clock may be `ahead`."""
 
     def __init__(self, at: datetime | None = None) -> None:
         self.at = at or datetime(2026, 1, 1, tzinfo=UTC)
+        self.ahead = timedelta()
 
     def now(self) -> datetime:
         return self.at
 
     def wall_now(self) -> datetime:
-        return datetime.now(tz=UTC)
+        return datetime.now(tz=UTC) + self.ahead
 
 
 class Sandbox:

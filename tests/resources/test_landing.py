@@ -10,8 +10,9 @@ import pytest
 from platform_assets.components.source_choice import source_facts
 from platform_assets.errors import ConfigurationError, ContractError, DataError, SchemaError
 from platform_assets.science.source import Source
-from resources.landing import Landing, record_refusal
+from resources.landing import Landed, LandedFile, Landing
 from resources.ledger import Ledger
+from resources.refusals import record_refusal
 from tests.data.corpus import as_csv, as_parquet
 from tests.data.retail import retailer
 from tests.data.sandbox import SOURCES
@@ -36,10 +37,19 @@ def day(on: date = NEXT) -> pl.DataFrame:
 
 
 def arrives(landing: Landing, frame: pl.DataFrame, name: str = "new.parquet") -> Path:
-    landing.arriving.mkdir(exist_ok=True)
-    path = landing.arriving / name
+    path = Path(landing.arriving) / name
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(as_csv(frame) if name.endswith(".csv") else as_parquet(frame))
     return path
+
+
+def file_of(landed: Landed, name: str) -> LandedFile:
+    (found,) = [file for file in landed.files if file.name == name]
+    return found
+
+
+def accepted(landing: Landing) -> Path:
+    return Path(landing.folder) / "accepted"
 
 
 def test_an_accepted_file_is_kept_and_counts(landing: Landing, shop: Source) -> None:
@@ -49,8 +59,8 @@ def test_an_accepted_file_is_kept_and_counts(landing: Landing, shop: Source) -> 
     path.unlink()  # the landing folder may be emptied
     after = landing.lines(shop, now=NOW)
     assert after.lines.height == before.height + day().height
-    assert after.files["new.parquet"]["sha256"] == digest
-    assert after.files["history.parquet"]["superseded"] == 0
+    assert file_of(after, "new.parquet").digest == digest[:16]
+    assert file_of(after, "history.parquet").landed == file_of(after, "history.parquet").rows
     again = arrives(landing, day(), "again.parquet")
     assert landing.accept(again, shop, now=NOW + timedelta(days=1)) == digest
     assert landing.lines(shop, now=NOW).lines.height == after.lines.height
@@ -62,7 +72,7 @@ def test_a_later_file_supersedes_a_day_even_on_a_clock_that_stands(landing: Land
     landed = landing.lines(shop, now=NOW)
     units = landed.lines.filter(pl.col("day_on") == NEXT)["quantity"].sum()
     assert units == 3 * day()["quantity"].sum()
-    assert sum(counts["landed"] for counts in landed.files.values()) == landed.lines.height
+    assert sum(file.landed for file in landed.files) == landed.lines.height
 
 
 @pytest.mark.parametrize(
@@ -84,7 +94,7 @@ def test_an_arrival_is_compared_with_what_came_before(
     path = arrives(landing, frame)
     with pytest.raises(DataError, match=message):
         landing.accept(path, shop if "median" in message else _without_bounds(shop), now=NOW)
-    assert not landing.accepted.exists()
+    assert not accepted(landing).exists()
 
 
 def _without_bounds(shop: Source) -> Source:
@@ -99,7 +109,7 @@ def test_a_torso_of_a_day_is_refused_unless_a_manifest_vouches_for_it(landing: L
         landing.accept(path, shop, now=NOW)
     path.with_name("short.csv.manifest.json").write_text('{"rows": 3}')
     landing.accept(path, shop, now=NOW)
-    assert landing.lines(shop, now=NOW).files["short.csv"]["landed"] == 3
+    assert file_of(landing.lines(shop, now=NOW), "short.csv").landed == 3
 
 
 def test_a_torso_in_the_middle_is_refused_too(landing: Landing, shop: Source) -> None:
@@ -109,12 +119,12 @@ def test_a_torso_in_the_middle_is_refused_too(landing: Landing, shop: Source) ->
     path = arrives(landing, pl.concat([days.filter(~middle), days.filter(middle).head(1)]).sort("ts"))
     with pytest.raises(ContractError, match=r"new.parquet: column `ts`: 2011-04-11 has 1 lines .* replaces \d\d that"):
         landing.accept(path, shop, now=NOW)
-    assert not landing.accepted.exists()
+    assert not accepted(landing).exists()
 
 
 def test_a_killed_acceptance_leaves_nothing_that_counts(landing: Landing, shop: Source) -> None:
-    landing.accepted.mkdir()
-    (landing.accepted / ".20110416T000000000000Z_0123456789abcdef_new.parquet.99").write_bytes(b"half a fi")
+    accepted(landing).mkdir()
+    (accepted(landing) / ".20110416T000000000000Z_0123456789abcdef_new.parquet.99").write_bytes(b"half a fi")
     assert landing.lines(shop, now=NOW).lines.height == retailer(days=45).height
 
 
@@ -153,11 +163,11 @@ def test_plans_lie_beside_a_file(tmp_path: Path) -> None:
     simulator = source_facts(SOURCES / "simulator")
     (tmp_path / "x.parquet").write_bytes(b"")
     landing = Landing(data=str(tmp_path / "x.parquet"), folder=str(tmp_path))
-    assert landing.plans(simulator) is None
+    assert landing.plans(simulator) == []
     header = "store,sku,target_on,announced_on,planned_price,is_planned_promotion\n"
     (tmp_path / "x.plans.csv").write_text(header + "store_01,sku_0001,2024-01-05,2024-01-01,1.5,true\n")
-    plans = landing.plans(simulator)
-    assert plans is not None
+    [(plans, arrived_at)] = landing.plans(simulator)
+    assert arrived_at is None
     assert plans.rows() == [("store_01", "sku_0001", date(2024, 1, 5), date(2024, 1, 1), 1.5, True)]
     (tmp_path / "x.plans.csv").write_text(header + "store_01,,2024-01-05,2024-01-01,1.5,true\n")
     with pytest.raises(ContractError, match=r"x.plans.csv: column `sku` is missing in row 1"):

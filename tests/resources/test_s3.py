@@ -1,7 +1,8 @@
 """The same tables, artifacts and I/O managers on S3, against a real HTTP server of its protocol."""
 
 from collections.abc import Iterator
-from datetime import date
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -9,8 +10,13 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from platform_assets.definitions import landing_for
 from platform_assets.errors import ConcurrentWriteError, DataError, TableError
 from resources.deployment import Settings, resources_for
+from resources.landing import Landing
+from tests.data.corpus import as_csv
+from tests.data.retail import retailer
+from tests.data.sandbox import facts
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +90,33 @@ def test_assets_on_s3(settings: Settings) -> None:
     run_config = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     assert dg.materialize([sales, total], resources=resources, run_config=run_config).success
     assert settings.artifacts().get("values/total.json") == b'{\n "units": 3.0\n}'
+
+
+def test_files_that_arrive_on_s3_outlive_the_pod(settings: Settings, tmp_path: Path) -> None:
+    """They lay on the disk of a pod: the next one wrote the month again without them."""
+    retailer(days=45).write_parquet(history := tmp_path / "history.parquet")
+    shop, now = facts("online_retail"), datetime(2011, 4, 20, tzinfo=UTC)
+
+    def pod(name: str) -> Landing:
+        return landing_for(replace(settings, data=history, state=tmp_path / name), {})
+
+    day = retailer(days=80).filter(pl.col("ts").dt.date() == date(2011, 4, 15))
+    store = settings.artifacts()
+    assert pod("sensor").kept.waiting() == []
+    store.put("landing/day.csv", as_csv(day.head(3)))
+    store.put("landing/day.csv.manifest.json", b'{"rows": 3}')
+    store.put("landing/.partial.csv", b"a,b")
+    (waiting,) = pod("sensor").kept.waiting()
+    assert (waiting.name, waiting.where) == ("day.csv", f"{settings.artifacts_uri}/landing/day.csv")
+    digest = pod("run").accept(waiting.where, shop, now=now)
+    assert pod("another").has(digest, shop)
+    april = (date(2011, 4, 1), date(2011, 5, 1))
+    landed = pod("another").lines(shop, now=now, between=april)
+    assert landed.lines.filter(pl.col("day_on") == date(2011, 4, 15)).height == 3
+    assert [file.name for file in landed.files] == ["history.parquet", "day.csv"]
+    assert [stored.key.split("/")[0] for stored in store.listing("accepted")] == ["accepted"]
+    assert not list(tmp_path.glob("*/accepted")), "nothing is kept on a pod's disk"
+    store.put("landing/other.csv", as_csv(day.head(4)))
+    with pytest.raises(DataError, match=r"other.csv: column `ts`: the last period, 2011-04-15, has 4 lines") as caught:
+        pod("run").accept(f"{settings.artifacts_uri}/landing/other.csv", shop, now=now)
+    assert caught.value.file == f"{settings.artifacts_uri}/landing/other.csv"
