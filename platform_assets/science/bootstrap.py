@@ -52,8 +52,10 @@ def _finite(value: float) -> float | None:
 class Resampler:
     """Paired cluster bootstrap over the values of `clusters`.
 
+    Percentiles of few clusters' draws lie too close together, so they are taken further out, as far as Student's t lies
+    beyond the normal distribution; one cluster alone has no interval.
     Source: Davison and Hinkley (1997), Bootstrap Methods and their Application, sections 3.8 (clusters) and 5.3.1
-    (percentile intervals).
+    (percentile intervals); Hesterberg (2015), The American Statistician 69, section 5.3 (expanded percentiles).
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Resampler:
             pl.DataFrame({"name": names}).with_row_index("code"), on="name", how="left", maintain_order="left"
         )
         self.codes = codes["code"].cast(pl.Int64).to_numpy()  # (rows,)
+        self.tail = expanded_tail((1.0 - confidence) / 2.0, names.len())
         self.counts = _draw_counts(names.len(), draws, np.random.default_rng(seed))  # (draws, clusters)
 
     def sums(self, values: Array) -> Array:
@@ -80,12 +83,11 @@ class Resampler:
         )
 
     def interval(self, estimate: float, drawn: Array) -> Interval:
-        """Percentile interval of a figure's draws; NaN where fewer than half of them are finite."""
+        """Interval of a figure from its draws; NaN where fewer than half of them are finite, or of one cluster."""
         finite = drawn[np.isfinite(drawn)]
-        if finite.size * 2 < drawn.size or not np.isfinite(estimate):
+        if self.clusters < 2 or finite.size * 2 < drawn.size or not np.isfinite(estimate):
             return Interval(float(estimate), float("nan"), float("nan"))
-        tail = (1.0 - self.confidence) / 2.0
-        low, high = np.quantile(finite, [tail, 1.0 - tail])
+        low, high = np.quantile(finite, [self.tail, 1.0 - self.tail])
         return Interval(float(estimate), float(low), float(high))
 
     def ratio(self, above: Array, below: Array) -> Interval:
@@ -115,6 +117,15 @@ class Resampler:
         """1 - sum(w ours) / sum(w theirs), paired: .05 where our loss is 5% less."""
         weights = np.ones_like(ours) if weight is None else weight
         return self.ratio(ours * weights, theirs * weights).from_one()
+
+
+def expanded_tail(tail: float, clusters: int) -> float:
+    """Share of the draws to leave out on each side so that an interval of few clusters holds the truth as often as said."""
+    from scipy.special import ndtr, stdtrit
+
+    if clusters < 2:
+        return tail
+    return float(ndtr(np.sqrt(clusters / (clusters - 1)) * stdtrit(clusters - 1, tail)))
 
 
 def _divide(above: Array, below: Array) -> Array:

@@ -32,8 +32,8 @@ class GatePolicy:
 
     min_improvement: float = 0.0
     max_segment_loss: float = 0.02
-    min_rows: int = 500
-    min_series: int = 30
+    min_rows: int = 50
+    min_series: int = 5
     min_segment_series: int = 20
     undecided: Undecided = "keep"
     requires_contract: bool = True
