@@ -1,7 +1,6 @@
 """The main job in one process: data and features by range, then each model; what is done already is not done again."""
 
 import fcntl
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,9 @@ from platform_assets import names
 from platform_assets.components.model_assets import model_names
 from platform_assets.definitions import PROJECT, assemble
 from platform_assets.errors import ConfigurationError, EmptyFrameError, PerennialError
+from platform_assets.recipes import REGISTRY, recipes
 from resources.deployment import Settings
+from resources.ledger import Ledger
 
 Echo = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -37,32 +38,38 @@ class UntrainedError(DemoFailedError):
 def run(settings: Settings, echo: Echo) -> dict[str, Any]:
     """Everything from raw lines to gated champions.
 
-    Returns: seconds, peak bytes of the process tree, whether anything had to be done, and models that could not be trained.
+    Returns: seconds, peak bytes of the process tree, what had to be made again (stages, or assets of `data`), and models
+    that could not be trained, with the reason.
+    Raises: DemoFailedError where a stage failed, or where no model could be trained.
     """
-    from resources.ledger import Ledger
-
-    started = time.monotonic()
+    started, ran = time.monotonic(), list[str]()
     ledger = Ledger(settings.ledger_url)
     untrained: dict[str, str] = {}  # model to why
-    code, data = code_digest(), settings.data_digest()
     with alone(settings), peak_memory() as peak:
-        todo = [stage for stage in stages() if ledger.completed(completion(stage, code, data)) is None]
-        if todo:
-            graph = assemble(settings)
-            job = graph.resolve_implicit_global_asset_job_def()
-            with dg.DagsterInstance.from_config(str(settings.dagster_home())) as instance:
+        graph = assemble(settings)
+        wanted = {key.to_user_string(): recipe for key, recipe in recipes(graph, settings.source).items()}
+        data, made = settings.data_digest(), made_by(ledger)
+        stale = {key for key, recipe in wanted.items() if made.get(key) != f"{recipe} {data}"}
+        job = graph.resolve_implicit_global_asset_job_def()
+        todo = {stage: keys for stage in stages() if (keys := to_make(job, stage, stale))}
+        with dg.DagsterInstance.from_config(str(settings.dagster_home())) as instance:
+            if todo:
                 end_dead_runs(instance)
-                for number, stage in enumerate(todo, 1):
-                    echo(f"[{number}/{len(todo)}] {stage}")
-                    try:
-                        execute(job, instance, stage, settings, echo)
-                    except UntrainedError as error:
-                        untrained |= {stage: error.message}
-                        if stage not in model_names() or set(untrained) == set(model_names()):
-                            raise DemoFailedError("\n".join(untrained.values())) from error
-                        continue
-                    ledger.complete(completion(stage, code, data), {"state": str(settings.state)})
-    return {"seconds": time.monotonic() - started, "peak_bytes": peak(), "ran": todo, "untrained": untrained}
+            for number, (stage, keys) in enumerate(todo.items(), 1):
+                is_whole = len(keys) == len(to_make(job, stage, set(wanted)))
+                told = [stage] if is_whole else sorted(key.to_user_string() for key in keys)
+                echo(f"[{number}/{len(todo)}] {stage}{'' if is_whole else ': ' + ', '.join(told)}")
+                try:
+                    execute(job, instance, stage, keys, settings, echo)
+                except UntrainedError as error:
+                    untrained |= {stage: error.message}
+                    if stage not in model_names() or set(untrained) == set(model_names()):
+                        raise DemoFailedError("\n".join(untrained.values())) from error
+                    continue
+                done = {key.to_user_string(): f"{wanted[key.to_user_string()]} {data}" for key in keys}
+                ledger.complete(completion(len(completions(ledger))), done)
+                ran += told
+    return {"seconds": time.monotonic() - started, "peak_bytes": peak(), "ran": ran, "untrained": untrained}
 
 
 @contextmanager
@@ -105,31 +112,66 @@ def stages() -> list[str]:
     return ["data", *sorted(models, key=lambda name: (name != FIRST_MODEL, name)), names.GROUP_REPORTS]
 
 
-def completion(stage: str, code: str, data: str) -> str:
-    """Key under which the ledger knows that this stage is done for this code and data."""
-    return f"demo/{stage}/{code}/{data}"
+def completion(number: int) -> str:
+    """Key under which the ledger keeps what the demo's run of this number has made, by which recipe from which data."""
+    return f"demo/made/{number:06}"
 
 
-def execute(job: dg.JobDefinition, instance: dg.DagsterInstance, stage: str, settings: Settings, echo: Echo) -> None:
-    """One run: the partitioned assets by range, one model's life, or the reports."""
-    keys = set(job.asset_layer.executable_asset_keys)
+def completions(ledger: Ledger) -> list[dict[str, str]]:
+    """What each run has made, the oldest first."""
+    kept: list[dict[str, str]] = []
+    while (made := ledger.completed(completion(len(kept)))) is not None:
+        kept.append(made)
+    return kept
+
+
+def made_by(ledger: Ledger) -> dict[str, str]:
+    """Asset to the recipe and the data that it was last made by."""
+    return {key: recipe for made in completions(ledger) for key, recipe in made.items()}
+
+
+def to_make(job: dg.JobDefinition, stage: str, stale: set[str]) -> list[dg.AssetKey]:
+    """Assets of a stage that are to be made: of `data` the stale ones alone, of a model its whole life if one is."""
+    layer, keys = job.asset_layer, sorted(job.asset_layer.executable_asset_keys)
     if stage == "data":
-        partitioned = {key for key in keys if job.asset_layer.get(key).partitions_def is not None}
+        loads = [key for key in keys if key == REGISTRY or (key.path[0] == "online" and not _is_monthly(job, key))]
+        # What one step makes, it makes together.
+        steps = {key: layer.get(key).execution_set_asset_keys for key in keys if _is_monthly(job, key)}
+        months = [key for key, together in steps.items() if {k.to_user_string() for k in together} & stale]
+        return [*months, *(key for key in loads if key.to_user_string() in stale)]
+    if stage == names.GROUP_REPORTS:
+        found = [key for key in keys if layer.get(key).group_name == stage]
+    else:
+        found = [key for key in keys if key.path[0] == stage]
+    return found if any(key.to_user_string() in stale for key in found) else []
+
+
+def _is_monthly(job: dg.JobDefinition, key: dg.AssetKey) -> bool:
+    return job.asset_layer.get(key).partitions_def is not None
+
+
+def execute(
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    stage: str,
+    keys: list[dg.AssetKey],
+    settings: Settings,
+    echo: Echo,
+) -> None:
+    """These assets of a stage: the partitioned ones over all months in one run, then those without partitions."""
+    monthly = [key for key in keys if _is_monthly(job, key)]
+    if monthly:
         definition = job.asset_layer.get(dg.AssetKey([names.SALES])).partitions_def
         assert definition is not None
         months = [key for key in definition.get_partition_keys() if key <= str(settings.window[1] or key)]
         window = {"dagster/asset_partition_range_start": months[0], "dagster/asset_partition_range_end": months[-1]}
-        _run(job, instance, sorted(partitioned), window, echo)
-        registry = [key for key in (dg.AssetKey(["feature_registry"]),) if key in keys]
-        online = [key for key in keys - partitioned if key.path[0] == "online"]
-        _run(job, instance, [*registry, *sorted(online)], {}, echo)
-    elif stage == names.GROUP_REPORTS:
-        _run(job, instance, sorted(key for key in keys if job.asset_layer.get(key).group_name == stage), {}, echo)
-    else:
+        _run(job, instance, monthly, window, echo)
+    tags = {}
+    if stage in model_names():
         is_first = not settings.ledger().decisions(stage, kind="gate")
         reason = "first training: the demo" if is_first else "the demo, on other code or data than before"
         tags = {names.TAG_REASON: reason, names.TAG_CAUSE: "manual", names.TAG_MODEL: stage}
-        _run(job, instance, sorted(key for key in keys if key.path[0] == stage), tags, echo)
+    _run(job, instance, [key for key in keys if key not in monthly], tags, echo)
 
 
 def _run(
@@ -193,16 +235,6 @@ def _failed_steps(result: Any) -> Iterator[tuple[str, Any]]:
             while error.cause is not None:
                 error = error.cause
             yield event.step_key, error
-
-
-def code_digest() -> str:
-    """Digest of the project's own Python and YAML files, so that changed code is a new demo."""
-    digest = hashlib.sha256()
-    for top in ("platform_assets", "resources", "feature_repo", "sensors"):
-        for file in sorted((PROJECT / top).rglob("*")):
-            if file.suffix in {".py", ".yaml"} and "__pycache__" not in file.parts:
-                digest.update(str(file.relative_to(PROJECT)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @contextmanager

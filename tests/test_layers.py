@@ -21,6 +21,7 @@ LAYERS = {
     "sensors": 4,
     "serving": 4,
     "platform_assets.definitions": 5,
+    "platform_assets.recipes": 4,
     "platform_assets.demo": 6,
     "platform_assets.locate": 6,
     "platform_assets.reproduction": 7,
