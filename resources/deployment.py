@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
@@ -49,6 +49,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "mlflow_uri": "PERENNIAL_MLFLOW",
     "mlflow_artifacts_uri": "PERENNIAL_MLFLOW_ARTIFACTS",
     "feast_registry_url": "PERENNIAL_FEAST_REGISTRY",
+    "feast_online_url": "PERENNIAL_FEAST_ONLINE",
     "image": "PERENNIAL_IMAGE",
     "gpu_image": "PERENNIAL_GPU_IMAGE",
     "namespace": "PERENNIAL_NAMESPACE",
@@ -67,6 +68,7 @@ _NEEDED_ON_K8S: Final = (
     "mlflow_uri",
     "mlflow_artifacts_uri",
     "feast_registry_url",
+    "feast_online_url",
     "image",
 )
 
@@ -92,6 +94,7 @@ class Settings:
     mlflow_uri: str
     mlflow_artifacts_uri: str
     feast_registry_url: str
+    feast_online_url: str
     now: datetime | None = None
     image: str | None = None
     gpu_image: str | None = None
@@ -131,6 +134,7 @@ class Settings:
             mlflow_uri=f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
             mlflow_artifacts_uri=str(state / "mlflow" / "artifacts"),
             feast_registry_url=f"sqlite:///{state / 'feast' / 'registry.db'}",
+            feast_online_url=f"sqlite:///{state / 'feast' / 'online.db'}",
             now=now,
         )
 
@@ -199,6 +203,14 @@ class Settings:
         }
         return {name: value for name, value in options.items() if value is not None}
 
+    def source_ends_at(self) -> datetime | None:
+        """When the source's last local day is over everywhere on earth; None where it goes on.
+
+        Online, now is never later: a source that ended in 2011 stays served as it was then, TTLs and all.
+        """
+        last = self.window[1]
+        return last and datetime.combine(last + timedelta(days=1), time(12), UTC)
+
     def tables(self) -> "Tables":
         """The offline tables."""
         from resources.tables import Tables
@@ -254,6 +266,9 @@ class Settings:
             tables=self.tables_uri,
             storage_options=self.storage_options() or {},
             registry_url=self.feast_registry_url,
+            online_url=self.feast_online_url,
+            as_of=self.now.isoformat() if self.now else "",
+            ends_at=ends.isoformat() if (ends := self.source_ends_at()) else "",
             link=str(link or ""),
         )
 

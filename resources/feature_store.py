@@ -17,6 +17,7 @@ from pydantic import Field
 
 from platform_assets import names
 from platform_assets.errors import FeatureStoreError
+from resources.online_places import online_store
 from resources.source_digest import source_digest
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from feast import FeatureService, FeatureStore, FeatureView
     from feast.repo_config import RepoConfig
 
+    from resources.feast_polars.parity import Parity
+
 _AT = "event_timestamp"  # Feast's name for a row's time
 _DIGEST = "perennial_digest"  # tag of the registry's project: the repository that was applied last
-_BATCH = 20_000  # rows of an online load that are converted and committed at a time
 _ATTEMPTS = 8  # of a write to the registry beside other processes; they wait up to half a minute in all
 _T = TypeVar("_T")
 COMPUTED_BY = "computed_by"  # tag of a feature view: the function that computes it
@@ -54,7 +56,15 @@ class FeatureStoreResource(dg.ConfigurableResource):
     registry_url: str = Field(default="", repr=False, description="SQLAlchemy URL; SQLite in `state` if empty.")
     project: str = Field(default="perennial", description="Feast project.")
     module: str = Field(default="feature_repo.services", description="Module that names the repository's objects.")
-    online_path: str = Field(default="", description="SQLite file of the online store; in `state` if empty.")
+    online_url: str = Field(
+        default="",
+        repr=False,
+        description="sqlite:///file, redis://host or postgresql://host/database; SQLite in `state` if empty.",
+    )
+    as_of: str = Field(default="", description="Instant at which TTLs are judged online; the wall clock if empty.")
+    ends_at: str = Field(
+        default="", description="Instant after which the source tells nothing: online, now is never later."
+    )
     link: str = Field(default="", description="Symbolic link to `state`, for feast commands; none if empty.")
 
     def apply(self) -> Applied:
@@ -102,9 +112,14 @@ class FeatureStoreResource(dg.ConfigurableResource):
         joined: pl.DataFrame = job.to_polars().rename({_AT: at})
         return joined.select(*rows.columns, *self.features(service))
 
-    def online(self, rows: "pl.DataFrame", service: str) -> "pl.DataFrame":
-        """The rows' keys with what the online store serves for them now; null where it has nothing."""
+    def online(self, rows: "pl.DataFrame", service: str, *, now: datetime | None = None) -> "pl.DataFrame":
+        """The rows' keys with what the online store serves for them now; null where it has nothing or its TTL is over.
+
+        TTLs are judged at `now`; where it is left out, at the instant that the deployment says.
+        """
         import polars as pl
+
+        from resources.feast_polars.online_ttl import judged_at
 
         store = self._store()
         views = self._views(store, service)
@@ -112,7 +127,8 @@ class FeatureStoreResource(dg.ConfigurableResource):
         if missing := [key for key in keys if key not in rows.columns]:
             raise FeatureStoreError(f"service `{service}` needs the keys {', '.join(missing)}", hint="add the columns")
         asked: Any = rows.select(keys).to_dict(as_series=False)
-        served = store.get_online_features(self._service(store, service), asked).to_dict()
+        with judged_at(now):
+            served = store.get_online_features(self._service(store, service), asked).to_dict()
         schema = {f.name: _polars_type(str(f.dtype)) for view in views for f in view.features}
         features = pl.DataFrame({name: served[name] for name in self.features(service)}, schema_overrides=schema)
         return rows.select(keys).hstack(features)
@@ -123,34 +139,28 @@ class FeatureStoreResource(dg.ConfigurableResource):
         Any order of overlapping loads leaves the row with the greatest (event time, known-at time), and a load that was
         killed is completed by the next. `targets` are the first and last target day to load, in days since 1970-01-01.
         """
-        import polars as pl
-        from feast.utils import _convert_arrow_to_proto  # pyright: ignore[reportPrivateUsage]
+        from resources.feast_polars.online_load import load
 
         store = self._store()
-        found = self._view(store, view)
-        source, provider = found.batch_source, store._get_provider()
-        if source is None:
-            raise FeatureStoreError(f"feature view `{view}` has no batch source to load from")
-        keys = {c.name: c.dtype.to_value_type() for c in found.entity_columns}
-        job: Any = provider.offline_store.pull_latest_from_table_or_query(  # pyright: ignore[reportAttributeAccessIssue]
-            store.config,
-            source,
-            list(keys),
-            [f.name for f in found.features],
-            source.timestamp_field,
-            source.created_timestamp_column or None,
-            start,
-            end,
-        )
-        rows: pl.DataFrame = job.to_polars()
-        if targets is not None:
-            rows = rows.filter(pl.col(names.TARGET_DAY).is_between(*targets))
-        from resources.feast_polars.retrieval import to_feast_arrow
+        return load(store, self._view(store, view), start, end, keep=_kept(targets))
 
-        for batch in rows.iter_slices(_BATCH):
-            protos: Any = _convert_arrow_to_proto(to_feast_arrow(batch), found, keys)
-            provider.online_write_batch(store.config, found, protos, None)
-        return len(rows)
+    def parity(
+        self,
+        view: str,
+        start: datetime,
+        end: datetime,
+        *,
+        targets: tuple[int, int] | None = None,
+        limit: int = 500,
+    ) -> "Parity":
+        """Up to `limit` entities of what `load_online` of this window loads: what online and offline say as of `end`."""
+        from resources.feast_polars.parity import compare, sample
+
+        store = self._store()
+        store.refresh_registry()
+        found = self._view(store, view)
+        entities = sample(store, found, start, end, limit=limit, keep=_kept(targets))
+        return compare(store, found, entities, end)
 
     def views(self, service: str) -> tuple[str, ...]:
         """Names of the service's views, in its order."""
@@ -187,10 +197,8 @@ class FeatureStoreResource(dg.ConfigurableResource):
                 "root": tables,
                 "storage_options": self.storage_options,
             },
-            "online_store": {
-                "type": "resources.feast_polars.online.MonotoneSqliteOnlineStore",
-                "path": self.online_path or str(state / "online.db"),
-            },
+            "online_store": online_store(self.online_url or f"sqlite:///{state / 'online.db'}")
+            | {name: instant for name, instant in (("as_of", self.as_of), ("ends_at", self.ends_at)) if instant},
             "materialization": {"pull_latest_features": True},
             "entity_key_serialization_version": 3,
             "auth": {"type": "no_auth"},
@@ -205,7 +213,8 @@ class FeatureStoreResource(dg.ConfigurableResource):
         # JSON is YAML. Settings of object stores hold secrets and stay out of the file.
         content = self.config()
         content["offline_store"].pop("storage_options")
-        if not self.registry_url or self.registry_url.startswith("sqlite:"):  # others hold a password
+        urls = self.registry_url, self.online_url
+        if all(not url or url.startswith("sqlite:") for url in urls):  # others hold a password
             unfinished = state / f".feature_store.yaml.{os.getpid()}"
             unfinished.write_text(json.dumps(content, indent=2))
             unfinished.replace(state / "feature_store.yaml")
@@ -248,6 +257,15 @@ class FeatureStoreResource(dg.ConfigurableResource):
 
     def _views(self, store: "FeatureStore", service: str) -> "list[FeatureView]":
         return [self._view(store, p.name) for p in self._service(store, service).feature_view_projections]
+
+
+def _kept(targets: tuple[int, int] | None) -> "Callable[[pl.DataFrame], pl.DataFrame]":
+    """Of rows, those of the target days from the first to the last of `targets`; all where it is None."""
+
+    def kept(rows: "pl.DataFrame") -> "pl.DataFrame":
+        return rows if targets is None else rows.filter(rows[names.TARGET_DAY].is_between(*targets))
+
+    return kept
 
 
 @cache

@@ -42,8 +42,8 @@ class InMemoryFeatureStore:
         views = [View(view, self.frames[view], self._keys(view), self._own(view)) for view in self.views(service)]
         return join(rows, views, at=at)
 
-    def online(self, rows: "pl.DataFrame", service: str) -> "pl.DataFrame":
-        """As the gateway's."""
+    def online(self, rows: "pl.DataFrame", service: str, *, now: datetime | None = None) -> "pl.DataFrame":
+        """As the gateway's; the frames of this store have no TTL."""
         keys = list(dict.fromkeys(key for view in self.views(service) for key in self._keys(view)))
         served = rows.select(keys)
         for view in self.views(service):

@@ -1,39 +1,63 @@
-"""Feast's SQLite online store with loads that never take a value back.
+"""Feast's SQLite online store with loads that never take a value back, and a TTL that means what it means offline.
 
     online_store:
       type: resources.feast_polars.online.MonotoneSqliteOnlineStore
+      path: data/online.db
 
 Feast's own store lets the last load win: loading an older window after a newer one reverts what is served, and parallel
 loads fail because the database is locked. Here the row with the greatest (event time, known-at time) stays, whatever
-the order of the loads. The file's format is Feast's, so that Feast's own reader and feature server read it too.
+the order of the loads. The file keeps Feast's format, so that Feast's own reader and feature server read it too; three
+columns beside Feast's hold both times in microseconds, where Feast keeps whole seconds.
 """
 
 import sqlite3
-from collections.abc import Callable
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import chain, groupby, repeat
 from typing import Any, Literal
 
+import numpy as np
+from feast import Entity
 from feast.feature_view import FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.helpers import compute_table_id, extract_text_and_num
+from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 
-Row = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
-BUSY_MS = 120_000  # how long a load waits for another one to commit
+from resources.feast_polars.online_rows import OnlineRows, is_versioned, refuse_vectors
+from resources.feast_polars.online_ttl import HonoursTtl, NowConfig
 
+BUSY_MS = 120_000  # how long a load waits for another one to commit
+_CACHE_KIB = 65_536  # of pages, so that a load of millions of values does not read its B-trees from the file
+_KEYS_A_READ = 10_000  # below SQLite's limit of parameters in one statement
+_EPOCH = datetime(1970, 1, 1)
+_QUARTER_US = 900_000_000
+# Ours: both times, and the event_ts that they belong to. Where Feast's own writer has been since, that one differs and
+# its whole seconds count.
+_OWN = ("event_us", "created_us", "own_event_ts")
+_STORED = "iif(own_event_ts IS event_ts, {own}_us, (coalesce({own}_ts, event_ts) + {offset}) * 1000000)"
+_COLUMNS = "entity_key, feature_name, value, value_text, event_ts, created_ts, event_us, created_us, own_event_ts"
 _UPSERT = """
-INSERT INTO "{table}" (entity_key, feature_name, value, value_text, event_ts, created_ts) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO {table} ({columns}) VALUES {values}
 ON CONFLICT(entity_key, feature_name) DO UPDATE SET
     value = excluded.value, value_text = excluded.value_text,
-    event_ts = excluded.event_ts, created_ts = excluded.created_ts
-WHERE (excluded.event_ts, coalesce(excluded.created_ts, excluded.event_ts)) >= (event_ts, coalesce(created_ts, event_ts))
+    event_ts = excluded.event_ts, created_ts = excluded.created_ts,
+    event_us = excluded.event_us, created_us = excluded.created_us, own_event_ts = excluded.own_event_ts
+WHERE (excluded.event_us, excluded.created_us) >= ({event}, {created})
 """
+# Feast's table, with the rows inside the primary key's B-tree: one insertion for each value where Feast needs three.
+_CREATE = """
+CREATE TABLE IF NOT EXISTS {table} (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT, vector_value BLOB,
+    event_ts timestamp, created_ts timestamp, event_us INTEGER, created_us INTEGER, own_event_ts INTEGER,
+    PRIMARY KEY(entity_key, feature_name)) WITHOUT ROWID
+"""
+_PARAMETERS = 900  # of one statement; SQLite before 3.32 takes 999
 
 
-class MonotoneSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
+class MonotoneSqliteOnlineStoreConfig(NowConfig, SqliteOnlineStoreConfig):
     """As Feast's SQLite store: `path` is the file."""
 
     type: Literal["resources.feast_polars.online.MonotoneSqliteOnlineStore"] = (  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -41,39 +65,166 @@ class MonotoneSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
     )
 
 
-class MonotoneSqliteOnlineStore(SqliteOnlineStore):
+class MonotoneSqliteOnlineStore(HonoursTtl, SqliteOnlineStore):
     """One batch is one transaction; a value gives way only to one that happened, or became known, later."""
 
+    _with_own: "set[str] | None" = None  # tables that are known to have our columns
+
     def online_write_batch(
-        self, config: RepoConfig, table: FeatureView, data: list[Row], progress: Callable[[int], Any] | None
+        self, config: RepoConfig, table: FeatureView, data: list[Any], progress: Callable[[int], Any] | None
     ) -> None:
-        """Write the rows, each unless a later one stands already."""
-        versioned = bool(getattr(config.registry, "enable_online_feature_view_versioning", False))
-        sql = _UPSERT.format(table=compute_table_id(config.project, table, versioned).replace('"', '""'))
-        version = config.entity_key_serialization_version
-        rows = []
-        for entity, values, event, created in data:
-            key = serialize_entity_key(entity, entity_key_serialization_version=version)
-            times = _stored(event), None if created is None else _stored(created)
-            rows += [
-                (key, name, value.SerializeToString(), extract_text_and_num(value, False)[0], *times)
-                for name, value in values.items()
-            ]
-        with self._get_conn(config) as connection:
-            connection.executemany(sql, rows)
+        """Write rows as Feast hands them over, each unless a later one stands already."""
+        names = [field.name for field in table.features]
+        for rows in OnlineRows.from_protos(data, names, config.entity_key_serialization_version):
+            self.write_rows(config, table, rows)
         if progress:
             progress(len(data))
+
+    def write_rows(self, config: RepoConfig, table: FeatureView, rows: OnlineRows) -> None:
+        """Write the rows in one transaction, each unless a later one stands already."""
+        refuse_vectors(config)
+        connection, name = self._get_conn(config), _quoted(_table(config, table))
+        event_ts = _stored(rows.event_us)
+        created_ts: list[int | None] = list(_stored(rows.known_us))
+        if None in rows.created_us:
+            created_ts = [None if us is None else at for us, at in zip(rows.created_us, created_ts, strict=True)]
+        times = event_ts, created_ts, rows.event_us, rows.known_us
+        names = sorted(rows.values)
+        width = (_PARAMETERS - 5) // 3
+        offset = time.localtime().tm_gmtoff  # what Feast's times lack of UTC
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            self._add_columns(connection, _table(config, table))
+            for start in range(0, len(names), width):
+                some = names[start : start + width]
+                columns = chain.from_iterable(
+                    (repeat(feature), rows.values[feature], rows.texts[feature]) for feature in some
+                )
+                sql = _UPSERT.format(
+                    table=name,
+                    columns=_COLUMNS,
+                    # ?1 the key, ?2 to ?5 the times, then name, value and text of each feature
+                    values=", ".join(
+                        f"(?1, ?{6 + 3 * n}, ?{7 + 3 * n}, ?{8 + 3 * n}, ?2, ?3, ?4, ?5, ?2)" for n in range(len(some))
+                    ),
+                    event=_STORED.format(own="event", offset=offset),
+                    created=_STORED.format(own="created", offset=offset),
+                )
+                connection.executemany(sql, zip(rows.keys, *times, *columns, strict=False))  # `repeat` has no end
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """As Feast's; the index on entity keys goes, as the primary key begins with them."""
+        connection = self._get_conn(config)
+        settings: Any = config.online_store
+        if not settings.vector_enabled and not settings.enable_openai_compatible_store:
+            for table in tables_to_keep:
+                connection.execute(_CREATE.format(table=_quoted(_table(config, table))))
+        super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
+        for table in tables_to_keep:
+            connection.execute(f"DROP INDEX IF EXISTS {_quoted(_table(config, table) + '_ek')}")
+        self._with_own = None
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKey],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """As Feast's, with times to the microsecond."""
+        connection, name = self._get_conn(config), _table(config, table)
+        version = config.entity_key_serialization_version
+        keys = [serialize_entity_key(key, entity_key_serialization_version=version) for key in entity_keys]
+        us = "iif(own_event_ts IS event_ts, event_us, NULL)" if self._has_own(connection, name) else "NULL"
+        wanted = "" if requested_features is None else f" AND feature_name IN ({_marks(requested_features)})"
+        found: dict[bytes, tuple[datetime, dict[str, Value]]] = {}
+        for start in range(0, len(keys), _KEYS_A_READ):
+            some = keys[start : start + _KEYS_A_READ]
+            rows = connection.execute(
+                f"SELECT entity_key, feature_name, value, event_ts, {us} FROM {_quoted(name)}"
+                f" WHERE entity_key IN ({_marks(some)}){wanted} ORDER BY entity_key",
+                [*some, *(requested_features or [])],
+            )
+            for key, group in groupby(rows, key=lambda row: row[0]):
+                values, at = {}, _EPOCH.replace(tzinfo=UTC)
+                for _, feature, content, event_ts, event_us in group:
+                    values[feature] = Value.FromString(content)
+                    at = _instant(event_us) if event_us is not None else event_ts.replace(tzinfo=UTC)
+                found[key] = at, values
+        return [found.get(key, (None, None)) for key in keys]
+
+    def _add_columns(self, connection: sqlite3.Connection, name: str) -> None:
+        if not self._has_own(connection, name):
+            held = {row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})")}
+            for column in _OWN:
+                if held and column not in held:
+                    connection.execute(f"ALTER TABLE {_quoted(name)} ADD COLUMN {column} INTEGER")
+
+    def _has_own(self, connection: sqlite3.Connection, name: str) -> bool:
+        if self._with_own is None:
+            self._with_own = set()
+        if name not in self._with_own:
+            held = {row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})")}
+            if held.issuperset(_OWN):
+                self._with_own.add(name)
+        return name in self._with_own
 
     def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
         is_new = self._conn is None
         connection = super()._get_conn(config)
         if is_new:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            _wait_for_wal(connection)
         return connection
 
 
-def _stored(instant: datetime) -> int:
+def _wait_for_wal(connection: sqlite3.Connection) -> None:
+    """Switching the mode does not wait for other writers by itself."""
+    deadline = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _table(config: RepoConfig, table: FeatureView) -> str:
+    return compute_table_id(config.project, table, is_versioned(config))
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _marks(values: Iterable[Any]) -> str:
+    return ",".join("?" for _ in values)
+
+
+def _stored(times_us: list[int]) -> list[int]:
     """Whole seconds as Feast's adapter stores them: UTC without its zone, taken for local time, here and when read."""
-    naive = instant.astimezone(UTC).replace(tzinfo=None) if instant.tzinfo else instant
-    return int(naive.timestamp())
+    times = np.array(times_us, np.int64)
+    quarters, place = np.unique(times // _QUARTER_US, return_inverse=True)  # zones change on these
+    starts = (_EPOCH + timedelta(microseconds=int(quarter) * _QUARTER_US) for quarter in quarters.tolist())
+    offsets = [
+        round(start.timestamp()) * 1_000_000 - int(q) * _QUARTER_US
+        for start, q in zip(starts, quarters.tolist(), strict=True)
+    ]
+    local = times + np.array(offsets, np.int64)[place]
+    return (np.sign(local) * (np.abs(local) // 1_000_000)).tolist()
+
+
+def _instant(us: int) -> datetime:
+    return _EPOCH.replace(tzinfo=UTC) + timedelta(microseconds=us)

@@ -171,7 +171,7 @@ def test_the_online_store_serves_what_the_offline_store_knows_now(loaded: Any) -
     rows = pl.DataFrame({"series_id": ["1/a", "1/b", "2/a"]}).join(
         pl.DataFrame({"target_day": [today + 2, today + 9]}), how="cross"
     )
-    served = store.online(rows, "demand_v1")
+    served = store.online(rows, "demand_v1", now=now)
     known = store.historical(rows.with_columns(issued_at=pl.lit(now)), "demand_v1").drop("issued_at")
     assert_frame_equal(served, known)
     assert served["level"].null_count() == 0

@@ -29,6 +29,7 @@ VARIABLES = {
     "PERENNIAL_MLFLOW": "postgresql://mlflow:hunter2@db/mlflow",
     "PERENNIAL_MLFLOW_ARTIFACTS": "s3://lake/mlflow",
     "PERENNIAL_FEAST_REGISTRY": "postgresql://feast:hunter2@db/feast",
+    "PERENNIAL_FEAST_ONLINE": "redis://:hunter2@cache:6379/0",
     "PERENNIAL_IMAGE": "images/perennial:1",
     "PERENNIAL_GPU_IMAGE": "images/perennial:1-gpu",
     "PERENNIAL_NAMESPACE": "ml",

@@ -52,7 +52,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FeatureSto
     for view in columns.VIEWS:
         table_of(view).write_delta(state / "tables" / "features" / view)
     store = FeatureStoreResource(
-        state=str(state / "feast"), tables=str(state / "tables"), link=str(root / ".state" / "feast")
+        state=str(state / "feast"),
+        tables=str(state / "tables"),
+        link=str(root / ".state" / "feast"),
+        as_of=(START + timedelta(days=9)).isoformat(),
     )
     store.apply()
     return root / "feature_repo", store

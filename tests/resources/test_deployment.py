@@ -22,6 +22,7 @@ K8S = {
     "PERENNIAL_MLFLOW": "postgresql://mlflow:hunter2@db/mlflow",
     "PERENNIAL_MLFLOW_ARTIFACTS": "s3://lake/mlflow",
     "PERENNIAL_FEAST_REGISTRY": "postgresql+psycopg://feast:hunter2@db/feast",
+    "PERENNIAL_FEAST_ONLINE": "redis://:hunter2@cache:6379/0",
     "PERENNIAL_IMAGE": "registry/perennial:1",
     "PERENNIAL_GPU_IMAGE": "registry/perennial:1-gpu",
     "PERENNIAL_NAMESPACE": "ml",
@@ -69,6 +70,7 @@ def test_local_settings_lie_in_one_directory(tmp_path: Path) -> None:
         "mlflow_uri",
         "mlflow_artifacts_uri",
         "feast_registry_url",
+        "feast_online_url",
     ):
         assert str(tmp_path) in getattr(settings, name), name
     assert Settings.from_mapping(settings.environment()) == settings

@@ -53,6 +53,6 @@ def test_tables_on_s3_are_joined_and_loaded_as_local_ones(options: dict[str, str
     assert joined["recent_units"].to_list() == [[1.0], None]
     for view in columns.VIEWS:
         assert store.load_online(view, START, START + timedelta(days=2)) == 1
-    assert store.online(rows, "demand_v1")["mean_7"].to_list() == [2.5, None]
+    assert store.online(rows, "demand_v1", now=START + timedelta(days=2))["mean_7"].to_list() == [2.5, None]
     assert "secret" not in (tmp_path / "feature_store.yaml").read_text()
     assert "secret" not in repr(store)

@@ -172,7 +172,7 @@ def test_online_equals_offline_as_of_now(store: Store) -> None:
         assert store.load_online(view, START - DAY, now) > 0
     targets = table_of("offer", 10)["target_day"].unique().sort()
     rows = pl.DataFrame({"series_id": [*SERIES, "9/nobody"]}).join(targets.to_frame(), how="cross")
-    served = store.online(rows, "demand_v1")
+    served = store.online(rows, "demand_v1", now=now)
     known = store.historical(rows.with_columns(issued_at=pl.lit(now)), "demand_v1").drop("issued_at")
     assert_frame_equal(served, known)
 
@@ -188,7 +188,9 @@ def test_any_order_of_overlapping_loads_serves_the_latest_row(tmp_path: Path, ki
             store.services = {"demand_v1": ["price_history"]}
         for first, last in order:
             store.load_online("price_history", START + DAY * first, START + DAY * last)
-        answers.append(store.online(rows, "demand_v1").select("series_id", *columns.VIEWS["price_history"]))
+        answers.append(
+            store.online(rows, "demand_v1", now=START + DAY * 9).select("series_id", *columns.VIEWS["price_history"])
+        )
     known = table_of("price_history", 10).filter(pl.col("known_at") <= START + DAY * 9)
     table = known.sort("event_at", "known_at").group_by("series_id").last()
     expected = rows.select("series_id").join(table, on="series_id", how="left", maintain_order="left")
@@ -206,7 +208,7 @@ def test_day_by_day_the_online_store_knows_what_the_offline_store_knew(tmp_path:
         for view in columns.VIEWS:
             store.load_online(view, START, now)
         known = store.historical(rows.with_columns(issued_at=pl.lit(now)), "demand_v1").drop("issued_at")
-        assert_frame_equal(store.online(rows, "demand_v1"), known)
+        assert_frame_equal(store.online(rows, "demand_v1", now=now), known)
 
 
 @pytest.mark.parametrize("kind", ["feast", "fake"])

@@ -1,0 +1,171 @@
+"""Feast's Redis online store with loads that never take a value back, and a TTL that means what it means offline.
+
+    online_store:
+      type: resources.feast_polars.online_redis.MonotoneRedisOnlineStore
+      connection_string: redis:6379,db=0
+
+Feast's own store reads an entity's event time and writes afterwards, so that two loads at once can both write; and it
+drops a correction, whose event time is the one that stands already. Here a script compares and writes in the server, one
+entity at once, by (event time, known-at time). Keys, fields and values are Feast's, so that Feast's own reader and feature
+server read them too; one field more for each entity and view holds the order.
+"""
+
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, Final, Literal
+
+import numpy as np
+import polars as pl
+from feast.feature_view import FeatureView
+from feast.infra.online_stores.helpers import _mmh3, compute_versioned_name  # pyright: ignore[reportPrivateUsage]
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, RedisType
+from feast.repo_config import RepoConfig
+
+from platform_assets.errors import ConfigurationError
+from resources.feast_polars.online_rows import OnlineRows, is_versioned
+from resources.feast_polars.online_ttl import HonoursTtl, NowConfig
+from resources.feast_polars.value_bytes import varints
+
+_A_CALL = 200  # entities that one call of the script writes: about a millisecond of the server's time
+_CALLS = 50  # that are on their way at once
+_FIRST_US: Final = 62_135_596_800_000_000  # from the year 1 to 1970: makes the numbers of the order positive
+
+# An order is 36 digits, event then known-at, and the event time as Feast stores it. Where Feast's own writer has been
+# since, that time differs and counts alone. Digits of one width compare as text in every locale.
+_SCRIPT = """
+local ts, own, expire, count = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local function digits(stored)
+    local at, parts = 1, {0, 0}
+    while at <= #stored do
+        local field, value, scale = string.byte(stored, at), 0, 1
+        repeat
+            at = at + 1
+            local byte = string.byte(stored, at)
+            value = value + (byte % 128) * scale
+            scale = scale * 128
+        until byte < 128
+        if value >= 9223372036854775808 then value = value - 18446744073709551616 end
+        parts[field / 8] = value
+        at = at + 1
+    end
+    return string.format('%018.0f', parts[1] * 1000000 + math.floor(parts[2] / 1000) + 62135596800000000)
+end
+local lengths, content, at, place = ARGV[5 + count], ARGV[6 + count], 1, 1
+local row = '<' .. string.rep('I4', count + 2)
+for _, key in ipairs(KEYS) do
+    local sizes = {struct.unpack(row, lengths, place)}
+    place = place + 4 * (count + 2)
+    local stamp = string.sub(content, at, at + sizes[1] - 1)
+    at = at + sizes[1]
+    local order = string.sub(content, at, at + sizes[2] - 1)
+    at = at + sizes[2]
+    local pairs = {ts, stamp, own, order .. stamp}
+    for f = 1, count do
+        pairs[3 + 2 * f] = ARGV[4 + f]
+        pairs[4 + 2 * f] = string.sub(content, at, at + sizes[2 + f] - 1)
+        at = at + sizes[2 + f]
+    end
+    local held = redis.call('HMGET', key, ts, own)
+    local before = ''
+    if held[1] then
+        if held[2] and string.sub(held[2], 37) == held[1] then
+            before = string.sub(held[2], 1, 36)
+        else
+            before = digits(held[1])
+            before = before .. before
+        end
+    end
+    if order >= before then
+        redis.call('HSET', key, unpack(pairs))
+        if expire > 0 then redis.call('EXPIRE', key, expire) end
+    end
+end
+return 0
+"""
+
+
+class MonotoneRedisOnlineStoreConfig(NowConfig, RedisOnlineStoreConfig):
+    """As Feast's Redis store; one server or a sentinel's master."""
+
+    type: Literal["resources.feast_polars.online_redis.MonotoneRedisOnlineStore"] = (  # pyright: ignore[reportIncompatibleVariableOverride]
+        "resources.feast_polars.online_redis.MonotoneRedisOnlineStore"
+    )
+
+
+class MonotoneRedisOnlineStore(HonoursTtl, RedisOnlineStore):
+    """An entity's values of one view are written together, and give way only to later ones."""
+
+    def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: list[Any], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Write rows as Feast hands them over, each unless a later one stands already."""
+        names = [field.name for field in table.features]
+        for rows in OnlineRows.from_protos(data, names, config.entity_key_serialization_version):
+            self.write_rows(config, table, rows)
+        if progress:
+            progress(len(data))
+
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: list[Any], progress: Callable[[int], Any] | None
+    ) -> None:
+        """As `online_write_batch`."""
+        import asyncio
+
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
+    def write_rows(self, config: RepoConfig, table: FeatureView, rows: OnlineRows) -> None:
+        """Write the rows, each entity at once, unless a later one stands already.
+
+        Raises: ConfigurationError on a cluster, whose scripts cannot touch many keys.
+        """
+        settings: Any = config.online_store
+        if settings.redis_type == RedisType.redis_cluster:
+            raise ConfigurationError(
+                f"online store {settings.type}: loads need one Redis server, this is a cluster",
+                hint="use Feast's own store (type: redis), whose loads are not monotone, or a server with sentinels",
+            )
+        view = compute_versioned_name(table, is_versioned(config))
+        client: Any = self._get_client(settings)
+        script = client.script_load(_SCRIPT)
+        project = config.project.encode()
+        keys = [key + project for key in rows.keys]
+        columns = [_stamps(rows.event_us), _orders(rows), *rows.values.values()]
+        head = [
+            f"_ts:{view}".encode(),
+            f"_perennial:{view}".encode(),
+            settings.key_ttl_seconds or 0,
+            len(rows.values),
+            *(_mmh3(f"{view}:{feature}") for feature in rows.values),
+        ]
+        for first in range(0, len(keys), _A_CALL * _CALLS):
+            with client.pipeline(transaction=False) as pipe:
+                for start in range(first, min(first + _A_CALL * _CALLS, len(keys)), _A_CALL):
+                    some = [column[start : start + _A_CALL] for column in columns]
+                    # One text of all values and one of their lengths: a hundred times fewer arguments to pack.
+                    lengths = np.array([list(map(len, column)) for column in some], "<u4").T.tobytes()
+                    content = b"".join(chain.from_iterable(zip(*some, strict=True)))
+                    asked = keys[start : start + _A_CALL]
+                    pipe.execute_command("EVALSHA", script, len(asked), *asked, *head, lengths, content)
+                pipe.execute()
+
+
+def _orders(rows: OnlineRows) -> list[bytes]:
+    times = pl.DataFrame(
+        {"event": rows.event_us, "known": rows.known_us}, schema_overrides=dict.fromkeys(("event", "known"), pl.Int64)
+    )
+    digits = (pl.col(name) + _FIRST_US for name in times.columns)
+    digits = [number.cast(pl.String).str.zfill(18) for number in digits]
+    return times.select(pl.concat_str(digits).cast(pl.Binary)).to_series().to_list()
+
+
+def _stamps(event_us: list[int]) -> list[bytes]:
+    """`Timestamp.SerializeToString()` of each: seconds and nanoseconds as varints, left out where 0."""
+    times = np.array(event_us, np.int64)
+    seconds = times // 1_000_000
+    nanos = (times - seconds * 1_000_000) * 1000
+    whole, rest = varints(seconds, b"\x08"), varints(nanos, b"\x10")
+    is_plain = bool((seconds != 0).all())
+    if is_plain and not nanos.any():
+        return whole
+    pairs = zip(whole, rest, seconds.tolist(), nanos.tolist(), strict=True)
+    return [(a if second else b"") + (b if nano else b"") for a, b, second, nano in pairs]

@@ -1,0 +1,287 @@
+"""The online stores: any order of loads, the TTL's edge, parallel and killed loads, and Feast's own reader beside them."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy import make_url
+
+from tests.resources import redis_server
+
+T = datetime(2024, 3, 30, tzinfo=UTC)  # two of the windows lie around a change of summer time
+HOUR, US = timedelta(hours=1), timedelta(microseconds=1)
+TTL = timedelta(days=2)
+SCHEMA = {
+    "driver": pl.Int64, "at": pl.Datetime("us", "UTC"), "created": pl.Datetime("us", "UTC"), "rate": pl.Float64,
+    "name": pl.String, "recent": pl.List(pl.Float32),
+}  # fmt: skip
+KINDS = ["sqlite", pytest.param("redis", marks=pytest.mark.long), pytest.param("postgres", marks=pytest.mark.long)]
+
+
+@dataclass
+class Place:
+    """Where a store lies: what our class and Feast's need to find it."""
+
+    kind: str
+    settings: dict[str, Any]
+
+    def open(self, folder: Path, *, stock: bool = False, **more: Any) -> Any:
+        from feast import FeatureStore
+        from feast.repo_config import RepoConfig
+
+        ours = {
+            "sqlite": "resources.feast_polars.online.MonotoneSqliteOnlineStore",
+            "redis": "resources.feast_polars.online_redis.MonotoneRedisOnlineStore",
+            "postgres": "resources.feast_polars.online_postgres.MonotonePostgreSQLOnlineStore",
+        }
+        type_ = self.kind if stock else ours[self.kind]
+        config: dict[str, Any] = {
+            "project": folder.name.replace("-", "_"),
+            "provider": "local",
+            "registry": str(folder / "registry.db"),
+            "offline_store": {"type": "resources.feast_polars.offline.PolarsOfflineStore", "known_at": "strict"},
+            "online_store": {"type": type_, **self.settings, **more},
+            "entity_key_serialization_version": 3,
+        }
+        store = FeatureStore(config=RepoConfig(**config))
+        store.apply(list(repository(str(folder / "rows.parquet"))))
+        return store
+
+
+@cache
+def repository(path: str) -> tuple[Any, Any]:
+    from feast import Entity, FeatureView, Field, FileSource, ValueType
+    from feast.types import Array, Float32, Float64, String
+
+    driver = Entity(name="driver", join_keys=["driver"], value_type=ValueType.INT64)
+    source = FileSource(name="rows", path=path, timestamp_field="at", created_timestamp_column="created")
+    features = {"rate": Float64, "name": String, "recent": Array(Float32)}
+    view = FeatureView(
+        name="trips",
+        entities=[driver],
+        ttl=TTL,
+        source=source,
+        schema=[Field(name=name, dtype=dtype) for name, dtype in features.items()],
+    )
+    return driver, view
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    if request.param == "sqlite":
+        yield Place("sqlite", {"path": str(tmp_path_factory.mktemp("online") / "online.db")})
+    elif request.param == "redis":
+        with redis_server.server() as address:
+            yield Place("redis", {"connection_string": address})
+    else:
+        url = make_url(request.getfixturevalue("postgres_server"))
+        address = {"host": url.host, "port": url.port, "database": url.database, "user": url.username}
+        yield Place("postgres", {**address, "password": "", "sslmode": "disable"})
+
+
+def row(driver: int, at: datetime, rate: float | None, created: datetime | None = None) -> dict[str, Any]:
+    recent = None if rate is None else [rate, 1.0]
+    return {
+        "driver": driver,
+        "at": at,
+        "created": created,
+        "rate": rate,
+        "name": None if rate is None else f"n{rate}",
+        "recent": recent,
+    }
+
+
+def write(store: Any, rows: list[dict[str, Any]]) -> None:
+    from resources.feast_polars.online_rows import OnlineRows, in_key_order
+
+    view = store.get_feature_view("trips")
+    frame = in_key_order(pl.DataFrame(rows, schema=SCHEMA), view)
+    rows_of = OnlineRows.from_frame(frame, view, "at", "created")
+    store._get_provider().online_store.write_rows(store.config, view, rows_of)
+
+
+def served(store: Any, drivers: list[int]) -> list[Any]:
+    answer = store.get_online_features(
+        features=["trips:rate", "trips:name", "trips:recent"], entity_rows=[{"driver": d} for d in drivers]
+    ).to_dict()
+    return list(zip(answer["rate"], answer["name"], answer["recent"], strict=True))
+
+
+def values(rate: float) -> tuple[Any, ...]:
+    return rate, f"n{rate}", [rate, 1.0]
+
+
+# Six windows; what each one holds as the latest row: overlapping, corrected, without a created time, micros apart.
+WINDOWS = [
+    (T, None),
+    (T + HOUR, None),
+    (T + HOUR, T + 3 * HOUR),  # a correction of the row before
+    (T + HOUR, T + 2 * HOUR),  # an earlier one
+    (T + HOUR + US, None),  # a microsecond later, the same second
+    (T - 5 * HOUR, T + 9 * HOUR),  # an old row, corrected late
+]
+
+
+def test_any_order_of_six_windows_serves_the_greatest_row(place: Place, tmp_path: Path) -> None:
+    """All 720 orders at once, an entity each. Feast's SQLite and PostgreSQL stores serve the last load, its Redis store
+    the first of several with one event time."""
+    store = place.open(tmp_path, as_of=T + HOUR)
+    orders = list(permutations(range(len(WINDOWS))))
+    for step in range(len(WINDOWS)):
+        held = [(n, WINDOWS[order[step]], order[step]) for n, order in enumerate(orders)]
+        write(store, [row(n, at, float(window), created) for n, (at, created), window in held])
+        so_far = [[WINDOWS[w] for w in order[: step + 1]] for order in orders]
+        greatest = [max(range(len(rows)), key=lambda i: (rows[i][0], rows[i][1] or rows[i][0])) for rows in so_far]
+        expected = [values(float(order[best])) for order, best in zip(orders, greatest, strict=True)]
+        assert served(store, list(range(len(orders)))) == expected
+    stock = place.open(tmp_path, stock=True)
+    assert served(stock, list(range(len(orders)))) == [values(4.0)] * len(orders)
+
+
+def test_rows_that_feast_hands_over_obey_the_same_order(place: Place, tmp_path: Path) -> None:
+    """`feast materialize` and pushes come as messages; a batch may hold an entity twice."""
+    from feast.utils import _convert_arrow_to_proto
+    from feast.value_type import ValueType
+
+    from resources.feast_polars.retrieval import to_feast_arrow
+
+    store = place.open(tmp_path, as_of=T)
+    rows = [row(1, T, 2.0, T + HOUR), row(1, T, 3.0, T), row(2, T, 4.0, T), row(2, T - HOUR, 5.0, T)]
+    view = store.get_feature_view("trips")
+    frame = to_feast_arrow(pl.DataFrame(rows, schema=SCHEMA))
+    protos: Any = _convert_arrow_to_proto(frame, view, {"driver": ValueType.INT64})
+    store._get_provider().online_write_batch(store.config, view, protos, None)
+    assert served(store, [1, 2, 3]) == [values(2.0), values(4.0), (None, None, None)]
+
+
+@pytest.mark.parametrize("writer", ["stock", "ours"])
+def test_after_feasts_own_writer_the_order_still_holds(place: Place, tmp_path: Path, writer: str) -> None:
+    """Feast's writer knows nothing of our order; what it wrote last counts with the time that it wrote."""
+    from feast.utils import _convert_arrow_to_proto
+    from feast.value_type import ValueType
+
+    from resources.feast_polars.retrieval import to_feast_arrow
+
+    store, stock = place.open(tmp_path, as_of=T), place.open(tmp_path, stock=True)
+    view = store.get_feature_view("trips")
+    write(store, [row(1, T, 1.0)])
+    if writer == "stock":
+        frame = to_feast_arrow(pl.DataFrame([row(1, T + 9 * HOUR, 2.0, T + 9 * HOUR)], schema=SCHEMA))
+        protos: Any = _convert_arrow_to_proto(frame, view, {"driver": ValueType.INT64})
+        stock._get_provider().online_write_batch(stock.config, view, protos, None)
+    else:
+        write(store, [row(1, T + 9 * HOUR, 2.0)])
+    write(store, [row(1, T + 5 * HOUR, 3.0)])
+    assert served(store, [1]) == [values(2.0)]
+    write(store, [row(1, T + 10 * HOUR, 4.0)])
+    assert served(store, [1]) == served(stock, [1]) == [values(4.0)]
+
+
+def test_the_ttl_is_the_offline_one_edge_included(place: Place, tmp_path: Path) -> None:
+    """At exactly the TTL a value counts, a microsecond later it does not; Feast's reader goes on serving it."""
+    from resources.feast_polars.online_ttl import judged_at
+
+    store = place.open(tmp_path, as_of=T + TTL)
+    rows = [row(1, T, 1.0, T), row(2, T - US, 2.0, T), row(3, T + HOUR, None, T)]
+    write(store, rows)
+    pl.DataFrame(rows, schema=SCHEMA).write_parquet(tmp_path / "rows.parquet")
+    asked = pl.DataFrame({"driver": [1, 2, 3, 4], "event_timestamp": [T + TTL] * 4}).to_pandas()
+    known = store.get_historical_features(asked, features=["trips:rate", "trips:name"]).to_polars()
+    assert [v[0] for v in served(store, [1, 2, 3, 4])] == known["rate"].to_list() == [1.0, None, None, None]
+    answer = store.get_online_features(features=["trips:rate"], entity_rows=[{"driver": d} for d in (1, 2)]).proto
+    names = list(answer.metadata.feature_names.val)
+    statuses = list(answer.results[names.index("rate")].statuses)
+    assert statuses == [1, 4]  # PRESENT, OUTSIDE_MAX_AGE
+    with judged_at(T + TTL - US):
+        assert [v[0] for v in served(store, [1, 2])] == [1.0, 2.0]
+    assert [v[0] for v in served(place.open(tmp_path, stock=True), [1, 2])] == [1.0, 2.0]
+    assert [v[0] for v in served(place.open(tmp_path), [1])] == [None]  # the wall clock, where nothing is said
+    assert [v[0] for v in served(place.open(tmp_path, ends_at=T + HOUR), [1])] == [1.0]  # a source that has ended
+
+
+LOAD = """
+import sys
+from datetime import timedelta
+from pathlib import Path
+import tests.resources.test_online_stores as suite
+from resources.feast_polars import online_load
+
+place, folder = suite.Place(sys.argv[1], eval(sys.argv[2])), Path(sys.argv[3])
+online_load.BATCH = 500
+store = place.open(folder, as_of=suite.T)
+print("ready", flush=True)
+sys.stdin.readline()
+view = store.get_feature_view("trips")
+print(online_load.load(store, view, suite.T - timedelta(days=9), suite.T + timedelta(days=int(sys.argv[4]))), flush=True)
+"""
+
+
+def loader(place: Place, folder: Path, days: int) -> "subprocess.Popen[str]":
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-W", "ignore", "-c", LOAD, place.kind, repr(place.settings), str(folder), str(days)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=root, env=None, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def table(folder: Path, drivers: int) -> None:
+    rows = [row(d, T + timedelta(days=day), float(10 * d + day), T) for d in range(drivers) for day in range(2)]
+    pl.DataFrame(rows, schema=SCHEMA).write_parquet(folder / "rows.parquet")
+
+
+@pytest.mark.long
+def test_eight_loads_at_once_lose_nothing(place: Place, tmp_path: Path) -> None:
+    """Four of Feast's own at once ended with `database is locked`."""
+    table(tmp_path, 3000)
+    place.open(tmp_path)
+    processes = [loader(place, tmp_path, n % 2) for n in range(8)]
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        out, err = process.communicate(timeout=240)
+        assert (out, process.returncode) == ("3000\n", 0), err[-2000:]
+    drivers = random.Random(1).sample(range(3000), 300)
+    assert served(place.open(tmp_path, as_of=T), drivers) == [values(10.0 * d + 1) for d in drivers]
+
+
+@pytest.mark.long
+def test_a_load_killed_anywhere_is_completed_by_the_next(place: Place, tmp_path: Path) -> None:
+    table(tmp_path, 3000)
+    place.open(tmp_path)
+    chance, killed = random.Random(7), 0
+    for _ in range(5):
+        process = loader(place, tmp_path, 1)
+        assert process.stdout
+        assert process.stdin
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        time.sleep(chance.uniform(0, 0.6))
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+        half = served(place.open(tmp_path, as_of=T), list(range(0, 3000, 100)))
+        assert all(
+            v in (values(10.0 * d + 1), (None, None, None)) for d, v in zip(range(0, 3000, 100), half, strict=True)
+        )
+    assert killed == 5
+    last = loader(place, tmp_path, 1)
+    out, err = last.communicate("go\n", timeout=240)
+    assert last.returncode == 0, err[-2000:]
+    assert out == "ready\n3000\n"
+    drivers = list(range(3000))
+    assert served(place.open(tmp_path, as_of=T), drivers) == [values(10.0 * d + 1) for d in drivers]
