@@ -1,5 +1,6 @@
 """`demand`: what its two halves say, averaged; and no trainer's parameter is taken for another's."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from platform_assets.science import network
 from platform_assets.science.fitting import FitSettings
 from platform_assets.science.tasks import QUANTILES
 
-FEATURES = ("level", "signal", "target_weekday")
+FEATURES = ("level", "signal", "target_weekday", "recent_units")
+PLAIN = FEATURES[:3]
 SMALL = {"rounds": 10, "first_rounds": 5, "network_hidden": 8}
 
 
@@ -26,6 +28,7 @@ def planted(rows: int = 600, seed: int = 0) -> pl.DataFrame:
             "level": level,
             "signal": signal,
             "target_weekday": rng.integers(1, 8, rows),
+            "recent_units": rng.poisson(level[:, None], (rows, 14)).astype(np.float32).tolist(),
             "units": rng.poisson(level * (1 + 3 * signal)).astype(float),
         }
     )
@@ -35,11 +38,13 @@ def settings(threads: int = 1, **parameters: Any) -> FitSettings:
     return FitSettings(FEATURES, "units", QUANTILES.outputs, QUANTILES.levels, SMALL | parameters, threads=threads)
 
 
-def test_it_says_the_mean_of_trees_and_network() -> None:
+@pytest.mark.parametrize(("large_rows", "hidden", "read"), [(601, 8, PLAIN), (600, 12, FEATURES)])
+def test_it_says_the_mean_of_trees_and_network(large_rows: int, hidden: int, read: tuple[str, ...]) -> None:
+    """Of few rows a small network that reads no list, of many a wide one that does; 600 are here."""
     rows, later = planted(), planted(seed=1)
-    said = train.fit(rows, settings(network_share=0.25)).predict(later)
-    bare = FitSettings(FEATURES, "units", QUANTILES.outputs, QUANTILES.levels, {"hidden": 8})
-    bent = network.fit(rows, bare).predict(later)
+    size = {"network_hidden": 8, "large_network_hidden": 12, "large_rows": large_rows}
+    said = train.fit(rows, settings(network_share=0.25, **size)).predict(later)
+    bent = network.fit(rows, replace(settings(), features=read, parameters={"hidden": hidden})).predict(later)
     boosted = train.fit(rows, settings(network_share=0)).predict(later)
     assert_frame_equal(said, boosted * 0.75 + bent * 0.25, rel_tol=1e-12)
     assert (said != boosted).sum().sum_horizontal().item() > 0

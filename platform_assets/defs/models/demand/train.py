@@ -1,4 +1,4 @@
-"""Quantiles of demand by gradient-boosted trees and a small network, averaged; all on the scale of the series' own level.
+"""Quantiles of demand by gradient-boosted trees and a network, averaged; all on the scale of the series' own level.
 
 A quantile's gradient tells only on which side of it a row lies, which is little to learn where demand is heavy-tailed. So
 two boosters that learn from all of a row go first, and the quantiles' boosters read their answers: the expected root of
@@ -32,24 +32,33 @@ TREES = {
     "first_learning_rate": 0.08,
     "first_leaves": 31,
 }
-NETWORK = {"network_hidden": 128, "network_epochs": 4}
+NETWORK = {"network_hidden": 128, "network_epochs": 4, "large_rows": 200_000, "large_network_hidden": 192}
 DEFAULTS = {**TREES, **NETWORK, "network_share": 0.5}
 FOUNDATIONS = {"expected_root": "regression", "sale": "binary"}
 
 
 def fit(rows: pl.DataFrame, settings: FitSettings) -> FittedModel:
-    """Trees and network on all rows with a label, and their mean; trees alone where `network_share` is 0."""
+    """Trees and network on all rows with a label, and their mean; trees alone where `network_share` is 0.
+
+    From `large_rows` on the network is wider and reads the list features too, as `demand_deep` does; trees never do.
+    """
     parameters = trees.known_parameters(settings.parameters, DEFAULTS)
-    share = parameters.pop("network_share")
+    share, of_network = parameters.pop("network_share"), {name: parameters.pop(name) for name in NETWORK}
     if not 0 <= share <= 1:
         raise ConfigurationError(f"network_share is {share}, expected 0 to 1", hint="correct `parameters` in defs.yaml")
-    of_network = {name.removeprefix("network_"): parameters.pop(name) for name in NETWORK}
-    boosted = fit_trees(rows, replace(settings, parameters=parameters))
+    labelled = trees.labelled(rows, settings.label)
+    plain = tuple(name for name in settings.features if not isinstance(labelled.schema.get(name), pl.List))
+    boosted = fit_trees(labelled, replace(settings, features=plain, parameters=parameters))
     if not share:
         return boosted
-    labelled = trees.labelled(rows, settings.label)
+    is_large = labelled.height >= of_network["large_rows"]
+    recipe = {
+        "hidden": of_network["large_network_hidden" if is_large else "network_hidden"],
+        "epochs": of_network["network_epochs"],
+    }
     # One thread: a sum over rows comes out the same on every machine.
-    bent = network.fit(labelled, replace(settings, parameters=of_network, threads=1))
+    chosen = replace(settings, features=settings.features if is_large else plain, parameters=recipe, threads=1)
+    bent = network.fit(labelled, chosen)
     return Average({"trees": boosted, "network": bent}, {"trees": 1 - share, "network": share})
 
 
