@@ -113,13 +113,14 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> pl.D
 def _inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> Verdict:
     """Features of the rows issued last against the champion's training set."""
     from platform_assets.components.predicting import feature_rows
-    from platform_assets.components.training_set import read_training_set
+    from platform_assets.components.training_set import issued_sales, read_training_set
     from platform_assets.science import monitoring
-    from platform_assets.science.demand import columns
+    from platform_assets.science.demand import columns, sampling
 
     trained = names.table_name(names.model_key(spec.name, "training_set"))
     rows = read_training_set(spec, res.tables, manifest.tables[trained])
     issued = feature_rows(spec, res)
     watched = [name for name in manifest.features if name not in columns.CALENDAR and name in issued.columns]
-    drift = monitoring.input_drift(rows.fit, issued, watched)
+    weights = sampling.last_weights(issued_sales(spec, res), are_targets_open=spec.label == names.UNITS)
+    drift = monitoring.input_drift(rows.fit, issued, watched, weights=weights)
     return monitoring.judge_inputs(drift, champion=version, as_of=issued["issued_at"].max().date())  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue, reportArgumentType]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from platform_assets.errors import SchemaError
@@ -134,26 +135,49 @@ def judge_inputs(drift: pl.DataFrame, *, champion: str, as_of: date, tolerated: 
 
 
 def input_drift(
-    training: pl.DataFrame, issued: pl.DataFrame, features: Sequence[str], *, alpha: float = 0.01, seed: int = 0
+    training: pl.DataFrame,
+    issued: pl.DataFrame,
+    features: Sequence[str],
+    *,
+    weights: pl.DataFrame | None = None,
+    alpha: float = 0.01,
+    seed: int = 0,
 ) -> pl.DataFrame:
     """`feature_drift` of the rows issued last against the training set, occasion by occasion.
 
     training, issued: series_id, issued_at and the features. Each instant of issue in the training set is a past
-    occasion. The issued rows are thinned to one per series, chosen by the seed, and to the size of a usual occasion,
-    so that both are equally uncertain. Features that are no numbers are left out; calendar columns do not belong here,
-    for a date is always new.
+    occasion. Of the issued rows as many are drawn, by the seed, as a usual occasion has, and as its rows were: series
+    in proportion to `weights` (series_id, weight; alike where left out), and of each draw of a series one of its rows.
+    So both are equally uncertain, and equally made of large and small series. Features that are no numbers are left
+    out; calendar columns do not belong here, for a date is always new.
     """
     numeric = [name for name in features if issued.schema[name] in NUMERIC and training.schema[name] in NUMERIC]
     sizes = training.group_by("issued_at").len()
     large = sizes.filter(pl.col("len") >= LEAST_ROWS)
     wanted = int(large["len"].median() or LEAST_ROWS)  # pyright: ignore[reportArgumentType]
-    one_each = issued.sample(fraction=1.0, shuffle=True, seed=seed).unique(
-        "series_id", keep="first", maintain_order=True
-    )
     reference = training.join(large, on="issued_at", how="semi")
     if reference.is_empty():
         reference = training
-    return feature_drift(reference, one_each.head(wanted), numeric, window="issued_at", alpha=alpha)
+    return feature_drift(reference, _drawn(issued, weights, wanted, seed), numeric, window="issued_at", alpha=alpha)
+
+
+def _drawn(issued: pl.DataFrame, weights: pl.DataFrame | None, wanted: int, seed: int) -> pl.DataFrame:
+    """About `wanted` rows, drawn as `sampling.fit_rows` draws those of one issue; at least one."""
+    random = np.random.default_rng(seed)
+    order = issued.with_row_index("at").sort("series_id", "at")
+    series = order.group_by("series_id", maintain_order=True).agg(pl.col("at"))
+    weight = np.ones(series.height)
+    if weights is not None:
+        weight = series.join(weights, on="series_id", how="left", maintain_order="left")["weight"].to_numpy()
+        weight = np.where(np.isfinite(weight), weight, np.nanmin(weight))
+    draws = max(1, int(np.ceil(wanted * weight.max() / weight.sum())))
+    chance = np.minimum(1.0, weight * wanted / (weight.sum() * draws))
+    picked = {
+        int(random.choice(series["at"][int(place)].to_numpy()))
+        for _ in range(draws)
+        for place in np.flatnonzero(random.random(series.height) < chance)
+    }
+    return issued[sorted(picked)] if picked else issued.head(1)
 
 
 def _median(task: Task) -> int:

@@ -150,6 +150,28 @@ def test_issued_rows_are_thinned_to_one_per_series_and_judged_among_past_issues(
     assert found.filter("has_drifted")["feature"].to_list() == ["price"]
 
 
+@pytest.mark.parametrize(("is_weighted", "drifted"), [(True, 0), (False, 1)])
+def test_issued_rows_are_drawn_as_the_training_set_was(is_weighted: bool, drifted: int) -> None:
+    """The training set holds more rows of large series; issued rows of all series alike looked like a fall in demand.
+
+    The first champion's check failed on the very data that it was trained on, and two retrainings were launched.
+    """
+    random = np.random.default_rng(3)
+    volume = np.exp(random.normal(0.0, 1.5, size=300))
+    names, start = np.array([f"s{number}" for number in range(300)]), datetime(2025, 1, 1, tzinfo=UTC)
+
+    def issue(day: int, drawn: np.ndarray) -> pl.DataFrame:
+        mean = volume[drawn] * np.exp(0.1 * random.normal(size=drawn.size) + 0.1 * np.sin(day))
+        return pl.DataFrame({"series_id": names[drawn], "issued_at": start + timedelta(days=day), "mean_28": mean})
+
+    share = np.sqrt(volume) / np.sqrt(volume).sum()
+    training = pl.concat([issue(day, random.choice(300, size=170, p=share)) for day in range(60)])
+    issued = issue(61, np.repeat(np.arange(300), 28))
+    weights = pl.DataFrame({"series_id": names, "weight": np.sqrt(volume)}) if is_weighted else None
+    found = monitoring.input_drift(training, issued, ["mean_28"], weights=weights)
+    assert found["has_drifted"].sum() == drifted
+
+
 def test_a_training_set_of_small_issues_is_not_judged_but_does_not_break() -> None:
     random = np.random.default_rng(1)
     found = monitoring.input_drift(issues(random, 5, 3), issues(random, 1, 3), ["mean_28"])

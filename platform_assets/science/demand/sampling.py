@@ -99,9 +99,7 @@ def fit_rows(
     last_on, reach = calendar[-1], sorted(horizons)
     issued_on = issues[PERIOD_ON].to_numpy()
     is_recent = (issues[PERIOD_ON] > last_on - timedelta(days=recent_days)).to_numpy()
-    power = (VOLUME_POWER if are_targets_open else 0.0) if volume_power is None else volume_power
-    volume = np.maximum(issues["volume"].to_numpy(), SMALLEST_VOLUME)
-    weight = np.where(is_recent, recent_density, 1.0) * volume**power
+    weight = np.where(is_recent, recent_density, 1.0) * _volume_weight(issues, are_targets_open, volume_power)
     draws = max(1, int(np.ceil(rows * weight.max() / weight.sum())))
     chance = np.minimum(1.0, weight * rows / (weight.sum() * draws))
     key = _series_hash(issues[SERIES_ID]) ^ _mix(issued_on.astype("datetime64[D]").astype(np.int64).astype(np.uint64))
@@ -115,6 +113,19 @@ def fit_rows(
         )
     sample = pl.concat(drawn).filter(pl.col(TARGET_ON) <= last_on).unique(maintain_order=True)
     return _rows(sample)
+
+
+def last_weights(sales: pl.LazyFrame, *, are_targets_open: bool = True) -> pl.DataFrame:
+    """How often `fit_rows` draws each series that is live at the end of the last period: series_id, weight."""
+    last_on = periods(sales).select(pl.col(PERIOD_ON).max()).collect().item()
+    issues = _live(sales, last_on, last_on)
+    weight = pl.Series("weight", _volume_weight(issues, are_targets_open, None))
+    return issues.select(SERIES_ID).with_columns(weight)
+
+
+def _volume_weight(issues: pl.DataFrame, are_targets_open: bool, power: float | None) -> np.ndarray:
+    power = (VOLUME_POWER if are_targets_open else 0.0) if power is None else power
+    return np.maximum(issues["volume"].to_numpy(), SMALLEST_VOLUME) ** power
 
 
 def evaluation_rows(sales: pl.LazyFrame, *, issued_on: Sequence[date], horizons: Sequence[int]) -> pl.DataFrame:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from platform_assets.science.demand.panel import LIVE_DAYS, periods
-from platform_assets.science.demand.sampling import evaluation_rows, fit_rows, issue_rows, live
+from platform_assets.science.demand.sampling import evaluation_rows, fit_rows, issue_rows, last_weights, live
 
 World = Callable[..., pl.DataFrame]
 DAYS = range(1, 29)
@@ -140,3 +140,17 @@ def test_issue_rows_are_of_the_last_period(make_world: World) -> None:
 def test_no_series_no_rows(make_world: World) -> None:
     sales = make_world(47, periods=60)
     assert fit_rows(sales.clear().lazy(), rows=100, horizons=DAYS).height == 0
+
+
+def test_the_last_weights_are_the_roots_of_the_volumes_of_the_live_series(make_world: World) -> None:
+    sales = make_world(44, series=12)
+    last_on = periods(sales.lazy()).collect()["period_on"].max()
+    assert isinstance(last_on, date)
+    first = sales.sort("known_at", maintain_order=True).unique(["series_id", "period_on"], keep="first")
+    recent = first.filter((pl.col("period_on") > last_on - timedelta(days=LIVE_DAYS)) & (pl.col("units") > 0))
+    expected = {
+        name: (units / LIVE_DAYS) ** 0.5
+        for name, units in recent.group_by("series_id").agg(pl.col("units").sum()).rows()
+    }
+    assert dict(last_weights(sales.lazy()).rows()) == pytest.approx(expected)
+    assert set(last_weights(sales.lazy(), are_targets_open=False)["weight"]) == {1.0}
