@@ -99,11 +99,10 @@ def _deps(repository: Repository, view: d.View) -> list[dg.AssetKey]:
 
 
 def _table(repository: Repository, view: d.View) -> dg.AssetSpec:
-    """A view that somebody else computes: an external asset."""
+    """A view that somebody else computes: an external asset, without partitions, which nobody would ever fill."""
     return dg.AssetSpec(
         repository.table_key(view.name),
         deps=_deps(repository, view),
-        partitions_def=repository.cut(view),
         **_table_spec(repository, view),
     )
 

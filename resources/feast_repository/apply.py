@@ -17,7 +17,7 @@ from feast.infra.registry.registry import FEAST_OBJECT_TYPES, FeastObjectType
 from feast.repo_contents import RepoContents
 from feast.repo_operations import _get_repo_contents  # pyright: ignore[reportPrivateUsage]
 
-from resources.feast_repository.describe import parsed
+from resources.feast_repository.describe import enter
 from resources.feast_repository.plan import CREATE, DELETE, UNCHANGED, UPDATE, Change, Plan
 from resources.feast_repository.store import one_writer, opened
 
@@ -33,7 +33,7 @@ def main(repository: str) -> None:
     """The conversation of the module's docstring, on the real standard output: Feast prints a lot on the other one."""
     out, sys.stdout = sys.stdout, sys.stderr
     place = Path(repository).resolve()
-    parsed(place)  # sets up the paths that the repository's modules expect
+    enter(place)
     store = opened(str(place))
     contents = _get_repo_contents(place, store.project, store.config)
     with one_writer(store.config):

@@ -71,11 +71,16 @@ def describe(repository: Path) -> d.Description:
 
 
 def parsed(repository: Path) -> RepoContents:
-    """What `feast apply` would read. Changes to the repository's folder, as its modules expect."""
+    """What `feast apply` would read."""
+    enter(repository)
+    return parse_repo(repository)
+
+
+def enter(repository: Path) -> None:
+    """Work in the repository's folder, as its modules expect."""
     os.chdir(repository)
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(repository))
-    return parse_repo(repository)
 
 
 def _sorted(objects: Any) -> list[Any]:

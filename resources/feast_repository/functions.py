@@ -39,13 +39,11 @@ def _reached(module: str) -> set[str]:
         seen.add(name)
         file = _file(name)
         for node in ast.walk(ast.parse(file.read_bytes())) if file else ():
-            if isinstance(node, ast.Import):
-                found = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                base = ".".join([*name.split(".")[: -node.level], *([node.module] if node.module else [])])
-                found = [base := base if node.level else node.module or "", *(f"{base}.{a.name}" for a in node.names)]
-            else:
-                continue
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                above = name.split(".")[: -node.level] if node.level else []
+                base = ".".join([*above, *([node.module] if node.module else [])])
+                found = [base, *(f"{base}.{alias.name}" for alias in node.names)]
             todo += [imported for imported in found if imported.startswith(package) and _file(imported)]
     return seen
 
