@@ -44,6 +44,7 @@ def evaluate(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -> 
     from platform_assets.components.judged_baselines import judged_baselines
     from platform_assets.components.training_set import known_sales, read_training_set
     from platform_assets.science import evaluation, report, segments
+    from platform_assets.science.gate import GatePolicy, decide
     from platform_assets.science.stock_cost import UnitCosts
     from platform_assets.science.tasks import TASKS
 
@@ -84,7 +85,8 @@ def evaluate(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -> 
         seed=spec.seed,
     )
     evidence = _evidence(spec, res, version, found, champion, against, window)
-    page = report.build(found, title=f"{spec.name}@{version}")
+    decision = decide(evidence, GatePolicy.from_mapping(spec.gate))  # once more, with who stands then, by the next step
+    page = report.build(found, title=f"{spec.name}@{version}", decision=decision)
     uri = _publish(spec, res, version, found, page)
     figures = {name: interval.estimate for name, interval in found.figures["candidate"].items()}
     gains = {

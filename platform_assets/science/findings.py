@@ -23,6 +23,7 @@ class Comparison:
     series: int
     improvements: Figures  # loss -> 1 - ours / theirs
     difference: Interval  # of the primary loss per row, ours - theirs
+    calibration: Interval | None = None  # mean over the levels of their distance from calibration less ours
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Slice:
     series: int
     loss: Figures  # model -> primary loss per row
     improvements: Figures  # opponent -> 1 - ours / theirs of the primary loss
+    figures: Figures  # of the candidate, each figure
+    compared: dict[str, Figures]  # opponent -> loss -> 1 - ours / theirs
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from platform_assets.science.bootstrap import Interval, Resampler
 from platform_assets.science.findings import Comparison, Figures, LevelFigures, Slice
 from platform_assets.science.segments import ORDER
 from platform_assets.science.stock_cost import UnitCosts
-from platform_assets.science.tasks import Task
+from platform_assets.science.tasks import Ratio, Task
 
 Array = NDArray[np.float64]
 
@@ -45,7 +45,8 @@ class Judged:
         }
         self.sums: dict[tuple[str, str], tuple[Array, Array]] = {}  # (model, figure) -> (clusters,) each
         self.loss: dict[str, Array] = {}
-        self.ours: dict[str, Array] = {}  # what the candidate can be compared by, of each row
+        self.above: dict[tuple[str, str], Array] = {}  # what models can be compared by, of each row
+        self.ours: dict[str, Ratio] = {}  # the candidate's figures, of each row
         for name, frame in predictions.items():
             covered = self.is_covered[name]
             for figure, ratio in task.ratios(label, frame, price, costs).items():
@@ -53,8 +54,10 @@ class Judged:
                 self.sums[name, figure] = resampler.sums(above), resampler.sums(np.where(covered, ratio.below, 0.0))
                 if figure == task.primary:
                     self.loss[name] = above
-                if name == candidate and figure in task.compared:
-                    self.ours[figure] = above
+                if figure in task.compared:
+                    self.above[name, figure] = above
+                if name == candidate:
+                    self.ours[figure] = ratio
         self.opponents = [name for name in predictions if name != candidate]
 
     def best(self, baselines: Sequence[str]) -> str | None:
@@ -68,9 +71,7 @@ class Judged:
         for (name, figure), interval in self.resampler.ratios(self.sums).items():
             found[name][figure] = interval
         for name, figures in found.items():
-            if "mse" in figures:
-                mse = figures["mse"]
-                figures["rmse"] = Interval(*(float(np.sqrt(v)) for v in (mse.estimate, mse.low, mse.high)))
+            figures.update(_with_root(figures))
             if not self.task.levels and self.is_covered[name].all():
                 figures["auc"] = self._auc(name)
                 figures["calibration_error"] = self._calibration_error(name)
@@ -81,7 +82,8 @@ class Judged:
         sums: dict[tuple[str, str], tuple[Array, Array]] = {}
         for name in self.opponents:
             both = self.is_covered[name]
-            for figure, ours in self.ours.items():
+            for figure in self.compared:
+                ours = self.above[self.candidate, figure]
                 sums[name, figure] = self.resampler.sums(ours * both), self.sums[name, figure][0]
             difference = (self.loss[self.candidate] - self.loss[name]) * both
             sums[name, ""] = self.resampler.sums(difference), self.resampler.sums(both.astype(np.float64))
@@ -91,44 +93,69 @@ class Judged:
                 opponent=name,
                 rows=int(self.is_covered[name].sum()),
                 series=self.rows["series_id"].filter(pl.Series(self.is_covered[name])).n_unique(),
-                improvements={
-                    figure: intervals[name, figure].from_one()
-                    for figure in self.task.compared
-                    if (name, figure) in intervals
-                },
+                improvements=_improvements({figure: intervals[name, figure] for figure in self.compared}),
                 difference=intervals[name, ""],
+                calibration=self._calibration_gain(name) if self.is_covered[name].all() and self.task.levels else None,
             )
             for name in self.opponents
         }
 
     def slices(self, segments: pl.DataFrame | None) -> list[Slice]:
-        """Primary loss and improvements in every segment, origin and week of the horizon."""
+        """Every figure and every comparison in every segment, origin and week of the horizon."""
         whole = [name for name in self.predictions if self.is_covered[name].all()]
-        masks = list(self._masks(segments))
-        sums: dict[tuple[int, str, str], tuple[Array, Array]] = {}
-        for place, (_, _, mask) in enumerate(masks):
-            count = self.resampler.sums(mask.astype(np.float64))
-            totals = {name: self.resampler.sums(self.loss[name] * mask) for name in whole}
-            for name in whole:
-                sums[place, name, "loss"] = totals[name], count
-                if name != self.candidate:
-                    sums[place, name, "improvement"] = totals[self.candidate], totals[name]
-        intervals = self.resampler.ratios(sums)
-        return [
-            Slice(
-                kind=kind,
-                name=name,
-                rows=int(mask.sum()),
-                series=self.rows["series_id"].filter(pl.Series(mask)).n_unique(),
-                loss={model: intervals[place, model, "loss"] for model in whole},
-                improvements={
-                    model: intervals[place, model, "improvement"].from_one()
-                    for model in whole
-                    if model != self.candidate
-                },
-            )
-            for place, (kind, name, mask) in enumerate(masks)
-        ]
+        return [self._slice(kind, name, mask, whole) for kind, name, mask in self._masks(segments)]
+
+    def _slice(self, kind: str, part: str, mask: NDArray[np.bool_], whole: list[str]) -> Slice:
+        total, primary = self.resampler.sums, self.task.primary
+        sums: dict[tuple[str, str], tuple[Array, Array]] = {
+            ("figure", figure): (total(ratio.above * mask), total(ratio.below * mask))
+            for figure, ratio in self.ours.items()
+        }
+        count = total(mask.astype(np.float64))
+        for name in whole:
+            sums[name, ""] = total(self.loss[name] * mask), count
+            if name != self.candidate:
+                sums |= {
+                    (name, figure): (sums["figure", figure][0], total(self.above[name, figure] * mask))
+                    for figure in self.compared
+                }
+        found = self.resampler.ratios(sums)
+        compared = {
+            name: _improvements({figure: found[name, figure] for figure in self.compared})
+            for name in whole
+            if name != self.candidate
+        }
+        return Slice(
+            kind=kind,
+            name=part,
+            rows=int(mask.sum()),
+            series=self.rows["series_id"].filter(pl.Series(mask)).n_unique(),
+            loss={name: found[name, ""] for name in whole},
+            improvements={name: figures[primary] for name, figures in compared.items()},
+            figures=_with_root({figure: found["figure", figure] for figure in self.ours}),
+            compared=compared,
+        )
+
+    @property
+    def compared(self) -> list[str]:
+        """Losses by which models are compared here: without prices none is weighted by them."""
+        return [figure for figure in self.task.compared if figure in self.ours]
+
+    def _calibration_gain(self, name: str) -> Interval:
+        """How much further from calibration the opponent is, as a mean over the levels, on the same draws."""
+        drawn, estimates = [], []
+        for model in (name, self.candidate):
+            sums = [
+                np.column_stack([self.sums[model, f"{side}_{output}"][0] for output in self.task.outputs])
+                for side in ("below", "not_above")
+            ]
+            rows = self.sums[model, f"below_{self.task.outputs[0]}"][1]
+            count = self.resampler.drawn(rows[:, None])
+            levels = np.asarray(self.task.levels)
+            below, not_above = (self.resampler.drawn(side) / count for side in sums)
+            drawn.append(_distance(levels, below, not_above))
+            estimates.append(_distance(levels, *(side.sum(axis=0) / rows.sum() for side in sums)))
+        return self.resampler.interval(float(estimates[0] - estimates[1]), drawn[0] - drawn[1])
 
     def _masks(self, segments: pl.DataFrame | None) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
         columns: dict[str, pl.Series] = {}
@@ -196,3 +223,21 @@ class Judged:
         totals = self.resampler.drawn(sums)  # (draws, bins + 1)
         drawn = np.abs(totals[:, :-1]).sum(axis=1) / totals[:, -1]
         return self.resampler.interval(metrics.calibration_error(label, probability), drawn)
+
+
+def _distance(levels: Array, below: Array, not_above: Array) -> Array:
+    """Mean over the levels (the last axis) of the distance from calibration; see `metrics.LevelCalibration`."""
+    return np.maximum(0.0, np.maximum(below - levels, levels - not_above)).mean(axis=-1)
+
+
+def _with_root(figures: Figures) -> Figures:
+    """The figures with the root of the mean squared error: its interval is that of the square, rooted."""
+    if "mse" not in figures:
+        return figures
+    mse = figures["mse"]
+    return {**figures, "rmse": Interval(*(float(np.sqrt(value)) for value in (mse.estimate, mse.low, mse.high)))}
+
+
+def _improvements(ratios: Figures) -> Figures:
+    """1 - ours / theirs of each loss, from the ratios; of the root too."""
+    return {figure: ratio.from_one() for figure, ratio in _with_root(ratios).items()}

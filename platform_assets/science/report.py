@@ -218,10 +218,50 @@ def _origins(evaluation: Evaluation) -> str:
 
 def _figures(evaluation: Evaluation) -> str:
     figures = evaluation.figures[evaluation.candidate]
-    rows = [[words.FIGURES[name], words.number(figures[name])] for name in words.FIGURES if name in figures]
+    opponents = [c for c in evaluation.comparisons.values() if c.rows == evaluation.rows]
+    rows = [
+        [
+            words.FIGURES[name],
+            words.number(figures[name]),
+            *(words.percent(c.improvements[name]) if name in c.improvements else "" for c in opponents),
+        ]
+        for name in words.FIGURES
+        if name in figures
+    ]
+    if evaluation.levels:
+        gains = [words.points(c.calibration) if c.calibration else "" for c in opponents]
+        rows.append(["Nearer to calibration, mean over the quantiles", "", *gains])
+    named = [f"Less than {words.plain(c.opponent)} by" for c in opponents]
     return section(
-        "All figures", "Of the candidate, each with its interval.", table(["Figure", "Value"], rows, numbers=(1,))
+        "All figures",
+        "Of this model, and how much lower each is than every other method's on the same forecasts, with its interval.",
+        table(["Figure", "Value", *named], rows, numbers=tuple(range(1, len(opponents) + 2))),
     )
+
+
+def _figures_by_part(evaluation: Evaluation) -> str:
+    opponent = evaluation.opponent
+    parts = [part for part in evaluation.slices if part.kind not in ("origin", "horizon")]
+    if not parts or opponent is None:
+        return ""
+    named = [name for name in words.FIGURES if name in parts[0].figures]
+    rows = [
+        [words.FIGURES[name], part.name, words.number(part.figures[name]), _gain(part, opponent, name)]
+        for name in named
+        for part in parts
+    ]
+    return section(
+        "All figures, part by part",
+        f"Of this model in each part of the assortment, and how much lower each is than {words.plain(opponent)}'s there.",
+        "<details><summary>Show the table</summary>"
+        + table(["Figure", "Part", "Value", f"Less than {words.plain(opponent)} by"], rows, numbers=(2, 3))
+        + "</details>",
+    )
+
+
+def _gain(part: Slice, opponent: str, name: str) -> str:
+    found = part.compared[opponent].get(name)
+    return "" if found is None else words.percent(found)
 
 
 def _glossary(evaluation: Evaluation) -> str:
@@ -242,5 +282,6 @@ _SECTIONS: Final = (
     _stock,
     _origins,
     _figures,
+    _figures_by_part,
     _glossary,
 )

@@ -36,9 +36,17 @@ def plain(name: str) -> str:
 def percent(interval: Interval, *, signed: bool = True) -> str:
     """An interval of shares as text."""
     sign = "+" if signed else ""
+    if interval.estimate != interval.estimate:  # of a loss that the other has not at all
+        return "not known"
     if not interval.is_known:
         return f"{interval.estimate:{sign}.1%}"
     return f"{interval.estimate:{sign}.1%} ({interval.low:{sign}.1%} to {interval.high:{sign}.1%})"
+
+
+def points(interval: Interval) -> str:
+    """An interval of differences of shares as text, in percentage points."""
+    value, low, high = (100 * figure for figure in (interval.estimate, interval.low, interval.high))
+    return f"{value:+.2f} points ({low:+.2f} to {high:+.2f})" if interval.is_known else f"{value:+.2f} points"
 
 
 def number(interval: Interval) -> str:

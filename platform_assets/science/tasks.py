@@ -114,7 +114,16 @@ class QuantileTask:
     levels: tuple[float, ...] = LEVELS
     name: str = "quantiles"
     primary: str = "pinball"
-    compared: tuple[str, ...] = ("pinball", "pinball_weighted", "mae", "mae_weighted", "mse", "stock_cost")
+    compared: tuple[str, ...] = (
+        "pinball",
+        "pinball_weighted",
+        "mae",
+        "mae_weighted",
+        "mse",
+        "stock_cost",
+        "overstock_cost",
+        "stockout_cost",
+    )
     baselines: tuple[str, ...] = (
         "moving_average",
         "seasonal_naive",

@@ -117,7 +117,36 @@ def test_comparisons_are_paired_and_the_best_baseline_is_whole(found: Evaluation
     assert found.figures["auto_arima"]["pinball"].estimate == pytest.approx(
         loss["auto_arima"].filter(is_sampled).mean()
     )
-    assert set(found.comparisons["flat"].improvements) == set(QUANTILES.compared)
+    assert set(found.comparisons["flat"].improvements) == {*QUANTILES.compared, "rmse"}
+
+
+@pytest.mark.parametrize("figure", ["pinball_weighted", "mae", "mse", "rmse", "overstock_cost", "stockout_cost"])
+def test_every_figure_is_paired_overall_and_in_every_part(found: Evaluation, figure: str) -> None:
+    rows, predictions, parts = world()
+    kept = rows["units"].is_not_null()
+    low = next(part for part in found.slices if part.name == "low volume")
+    for mask, compared, mine in (
+        (kept, found.comparisons["flat"].improvements, found.figures["candidate"]),
+        (kept & (parts["volume"] == "low volume"), low.compared["flat"], low.figures),
+    ):
+        values = {
+            name: QUANTILES.metrics(
+                rows["units"].filter(mask), predictions[name].filter(mask), parts["price"].filter(mask), COSTS
+            )[figure]
+            for name in ("candidate", "flat")
+        }
+        assert mine[figure].estimate == pytest.approx(values["candidate"])
+        assert compared[figure].estimate == pytest.approx(1 - float(values["candidate"]) / float(values["flat"]))
+        assert compared[figure].low <= compared[figure].estimate <= compared[figure].high
+
+
+def test_calibration_is_paired_too(found: Evaluation) -> None:
+    gain = found.comparisons["bad"].calibration
+    assert gain is not None
+    mean = {name: np.mean([level.distance for level in found.calibration[name]]) for name in ("candidate", "bad")}
+    assert gain.estimate == pytest.approx(mean["bad"] - mean["candidate"])
+    assert 0 < gain.low < gain.estimate < gain.high
+    assert found.comparisons["auto_arima"].calibration is None  # which predicted a sample
 
 
 def test_a_baseline_on_a_sample_of_series_is_never_the_best_one_unless_the_sample_is_all() -> None:
