@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?= 1
 export DO_NOT_TRACK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reset dev test test-long check format bench lock system-packages
+.PHONY: help setup demo demo-reset dev test test-long check format bench bench-pit lock system-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,12 @@ format: $(READY) ## rewrite in the project's format
 
 bench: $(READY) ## every benchmark, each beside its peer
 	@for b in benchmarks/bench_*.py; do $(BIN)/python $$b || exit 1; done
+
+bench-pit: $(READY) ## the point-in-time join beside its peers (ARGS="--full", "--filed", "--big"; --help says more)
+	@$(BIN)/python benchmarks/bench_pit.py $(ARGS)
+
+bench-online: $(READY) ## loading and reading the online store, beside Feast's own path (SQLite, Redis)
+	@$(BIN)/python benchmarks/bench_online.py
 
 system-packages: # servers that the long tests start on loopback; a test that misses one fails and names it
 	@missing=; \

@@ -200,7 +200,7 @@ def relevant(view: View, times: pl.Series) -> pl.LazyFrame:
     try:
         schema = lazy.collect_schema()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(view, error) from error
+        raise unreadable(view, error) from error
     wanted = [*view.key_map, *view.feature_map, view.event_at, *([view.known_at] if view.known_at else [])]
     if missing := [name for name in wanted if name not in schema]:
         raise PointInTimeError(
@@ -291,10 +291,11 @@ def _collect(frame: pl.LazyFrame, view: View) -> pl.DataFrame:
     try:
         return frame.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise _unreadable(view, error) from error
+        raise unreadable(view, error) from error
 
 
-def _unreadable(view: View, error: Exception) -> PointInTimeError:
+def unreadable(view: View, error: Exception) -> PointInTimeError:
+    """What is raised where the view's files cannot be read."""
     return PointInTimeError(
         f"view `{view.name}` cannot be read: {error}",
         hint="restore or rewrite the file that is named; if a vacuum removed it, ask again for the table's newest version",

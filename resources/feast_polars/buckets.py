@@ -16,9 +16,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from platform_assets.errors import PointInTimeError
 from platform_assets.science.join_keys import columns, comparable, plain
-from platform_assets.science.point_in_time import View, instants, join_and_count, output_names, relevant
+from platform_assets.science.point_in_time import View, instants, join_and_count, output_names, relevant, unreadable
 
 SLICE = 128 * 1024  # entity rows that are put side by side at a time
 _BATCH = 256 * 1024  # view rows that are divided at a time
@@ -57,7 +56,7 @@ def need(rows: pl.DataFrame, view: View) -> Need:
         schema = frame.collect_schema()
         height = frame.select(pl.len()).collect().item()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise PointInTimeError(f"view `{view.name}` cannot be read: {error}") from error
+        raise unreadable(view, error) from error
     width = sum(_width(schema[name]) for name in view.feature_map if name in schema)
     answer = len(rows) * width
     return Need(whole=height * _VIEW_ROW + len(rows) * _ENTITY_ROW + answer, features=height * width, answer=answer)
@@ -179,7 +178,7 @@ def _divide(asked: pl.DataFrame, view: View, place: Path, *, at: str, count: int
                 if len(mine):
                     writer.write_table(_plain(mine).to_arrow().cast(schema))
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise PointInTimeError(f"view `{view.name}` cannot be read or divided on disk: {error}") from error
+        raise unreadable(view, error) from error
     finally:
         for writer in writers:
             writer.close()

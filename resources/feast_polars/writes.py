@@ -127,7 +127,7 @@ def _append_to_delta(rows: pl.DataFrame, held: pl.LazyFrame | None, source: Data
     if held is None:
         write_deltalake(handle, rows.to_arrow(), mode="append")
         return
-    whole = pl.concat([held.cast(rows.schema).collect(), rows]).to_arrow()
+    whole = pl.concat([held.cast(rows.schema).collect(), rows]).rechunk().to_arrow()
     partitions = handle.metadata().partition_columns or None
     write_deltalake(handle, whole, mode="overwrite", schema_mode="overwrite", partition_by=partitions)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.data_format import DeltaFormat, ParquetFormat
 from feast.errors import SavedDatasetLocationAlreadyExists
@@ -17,7 +18,7 @@ from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Array, Float32, Float64, Int64
 from polars.testing import assert_frame_equal
 
-from platform_assets.errors import FeatureStoreError, PointInTimeError
+from platform_assets.errors import EmptyFrameError, FeatureStoreError, PointInTimeError
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -283,6 +284,30 @@ def test_a_saved_dataset_comes_back_and_is_not_overwritten_unasked(repository: A
             assert len(store.get_saved_dataset(name).to_df()) == 25
 
 
+@pytest.mark.parametrize("known_at", ["strict", "feast"])
+def test_a_retrieval_beyond_the_limit_of_memory_is_the_same(
+    repository: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known_at: str
+) -> None:
+    """By way of buckets on disk, and persisted from slice to slice."""
+    stores, _ = repository
+    wanted = ["stocks:stock", "stocks:recent", "market:sold"]
+
+    def saved(name: str) -> pl.DataFrame:
+        job = stores[known_at].get_historical_features(asked(11, 300), wanted)
+        job.persist(SavedDatasetFileStorage(path=str(tmp_path / f"{name}.parquet")))
+        # pandas' nanoseconds are stored as microseconds
+        assert_frame_equal(pl.read_parquet(tmp_path / f"{name}.parquet"), job.to_polars(), check_dtypes=False)
+        return job.to_polars()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        in_memory = saved("memory")
+        monkeypatch.setattr("resources.feast_polars.answers.is_within", lambda *_: False)
+        monkeypatch.setattr("resources.feast_polars.buckets.Need.buckets", lambda *_: 4)
+        monkeypatch.setattr("resources.feast_polars.buckets.SLICE", 64)
+        assert_frame_equal(saved("disk"), in_memory)
+
+
 def test_one_retrieval_reads_one_version(tmp_path: Path) -> None:
     """A commit between asking and answering changes nothing; the next question sees it."""
     write(rows_of(1, 50), tmp_path, DeltaFormat())
@@ -300,7 +325,8 @@ def test_pushed_rows_are_appended_only_in_the_tables_own_types(tmp_path: Path, f
     """Delta alone would have made 1 of a 1.5 that is written to an integer column, and said nothing."""
     write(rows_of(1, 10), tmp_path, form)
     store = store_at(tmp_path, "strict", form)
-    offline, view = store._get_provider().offline_store, store.get_feature_view("stocks")
+    offline: Any = store._get_provider().offline_store
+    view: Any = store.get_feature_view("stocks")
     offline.offline_write_batch(store.config, view, rows_of(2, 5).to_arrow(), None)
     assert (
         len(offline.pull_all_from_table_or_query(store.config, view.batch_source, ["shop_id"], [], "happened").to_df())
@@ -318,6 +344,7 @@ def test_pushed_rows_are_appended_only_in_the_tables_own_types(tmp_path: Path, f
     for wrong in (
         rows_of(2, 5).with_columns(sold=1.5),
         rows_of(2, 5).with_columns(sold=pl.lit("1")),
+        rows_of(2, 5).with_columns(stock=pl.lit("1")),
         rows_of(2, 5).with_columns(happened=late),
         rows_of(2, 5).drop("sold"),
         rows_of(2, 5).with_columns(more=1),
@@ -328,6 +355,74 @@ def test_pushed_rows_are_appended_only_in_the_tables_own_types(tmp_path: Path, f
         len(offline.pull_all_from_table_or_query(store.config, view.batch_source, ["shop_id"], [], "happened").to_df())
         == 20
     )
+
+
+@pytest.mark.parametrize("form", [DeltaFormat(), ParquetFormat()])
+def test_pushed_doubles_widen_a_column_of_floats_instead_of_being_rounded(tmp_path: Path, form: Any) -> None:
+    """Delta alone would have stored .10000000149011612 for .1; floats that fit leave the column as it is."""
+    held = rows_of(1, 10).with_columns(pl.col("stock").round(0).cast(pl.Float32))
+    path = tmp_path / "stocks"
+    if isinstance(form, ParquetFormat):
+        path.mkdir()
+        path = path / "part.parquet"
+    write(held, tmp_path, form)
+    store = store_at(tmp_path, "strict", form)
+    offline: Any = store._get_provider().offline_store
+    view: Any = store.get_feature_view("stocks")
+    read = pl.read_delta if isinstance(form, DeltaFormat) else pl.read_parquet
+    offline.offline_write_batch(store.config, view, rows_of(2, 1).with_columns(stock=1.5).to_arrow(), None)
+    assert read(str(tmp_path / "stocks"))["stock"].dtype == pl.Float32
+    finer = rows_of(2, 1).with_columns(stock=0.1).to_arrow()
+    if isinstance(form, ParquetFormat):
+        with pytest.raises(FeatureStoreError, match="`stock` is 32 bits wide there"):
+            offline.offline_write_batch(store.config, view, finer, None)
+        one_file = FileSource(name="stocks", path="stocks/part.parquet", timestamp_field="happened")
+        view = FeatureView(name="stocks", entities=[SHOP], source=one_file)
+    offline.offline_write_batch(store.config, view, finer, None)
+    stock = read(str(path))["stock"]
+    assert stock.dtype == pl.Float64
+    written = [0.1, 1.5] if isinstance(form, DeltaFormat) else [0.1]
+    assert sorted(stock) == sorted([*held["stock"], *written])
+
+
+@pytest.mark.parametrize("form", [DeltaFormat(), ParquetFormat()])
+def test_a_saved_dataset_is_neither_emptied_nor_truncated(tmp_path: Path, form: Any) -> None:
+    """Delta alone would cut nanoseconds off and replace all rows by none, and say nothing."""
+    write(rows_of(1, 10), tmp_path, DeltaFormat())
+    store = store_at(tmp_path, "strict", DeltaFormat())
+    storage = SavedDatasetFileStorage(path=str(tmp_path / "saved"), file_format=form)
+    store.get_historical_features(asked(1, 5), ["stocks:sold"]).persist(storage)
+    none = store.get_historical_features(asked(1, 5).head(0), ["stocks:sold"])
+    with pytest.raises(EmptyFrameError, match="an empty dataset would replace"):
+        none.persist(storage, allow_overwrite=True)
+    finer = asked(1, 5).assign(seen=pd.Timestamp(1, unit="ns", tz="UTC"))
+    with pytest.raises(FeatureStoreError, match="column `seen` is timestamp\\[ns, tz=UTC\\] and does not fit"):
+        store.get_historical_features(finer, ["stocks:sold"]).persist(storage, allow_overwrite=True)
+    offline, source = store._get_provider().offline_store, storage.to_data_source()
+    assert (
+        len(offline.pull_all_from_table_or_query(store.config, source, ["shop_id"], [], "event_timestamp").to_df()) == 5
+    )
+
+
+def test_a_vacuumed_version_says_what_to_do(tmp_path: Path) -> None:
+    """The retrieval was pinned to a version whose files are gone since."""
+    write(rows_of(1, 10), tmp_path, DeltaFormat())
+    store = store_at(tmp_path, "strict", DeltaFormat())
+    job = store.get_historical_features(asked(0, 3), ["stocks:stock"])
+    rows_of(2, 5).write_delta(tmp_path / "stocks", mode="overwrite")
+    table = DeltaTable(tmp_path / "stocks")
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    with pytest.raises(PointInTimeError, match=r"view `stocks` cannot be read: .*parquet") as error:
+        job.to_df()
+    assert "newest version" in str(error.value)
+    assert len(store.get_historical_features(asked(0, 3), ["stocks:stock"]).to_df()) == 3
+
+
+@pytest.mark.parametrize("form", [DeltaFormat(), ParquetFormat()])
+def test_an_empty_source_gives_nulls(tmp_path: Path, form: Any) -> None:
+    write(rows_of(1, 10).clear(), tmp_path, form)
+    joined = store_at(tmp_path, "strict", form).get_historical_features(asked(0, 3), ["stocks:stock"]).to_df()
+    assert joined["stock"].isna().tolist() == [True] * 3
 
 
 def test_errors_name_the_view_the_column_and_the_place(tmp_path: Path) -> None:
