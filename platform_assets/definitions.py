@@ -70,9 +70,10 @@ def assemble(settings: Settings) -> dg.Definitions:
 
 
 def landing_for(settings: Settings, simulator: Mapping[str, Any]) -> Landing:
-    """Files that arrive and are kept in the state directory; where artifacts lie on S3, there: a pod's disk dies with it."""
+    """Files that arrive and are kept in the state directory; on a cluster where artifacts are: a pod's disk dies with it."""
     data = None if settings.data is None else str(settings.data)
-    files = settings.artifacts() if settings.artifacts_uri.startswith("s3://") else None
+    is_shared = settings.deployment == "k8s" or settings.artifacts_uri.startswith("s3://")
+    files = settings.artifacts() if is_shared else None
     return Landing(folder=str(settings.state), data=data, simulator=simulator, files=files)
 
 

@@ -5,6 +5,7 @@ A file is replaced whole: after a kill there is the old content or the new one.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,11 +98,12 @@ class Artifacts:
             for entry in (entry for page in pages for entry in page.get("Contents", [])):
                 found.append(Stored(entry["Key"].removeprefix(above), entry["Size"], entry["LastModified"]))
         elif Path(uri).is_dir():
-            for path in (path for path in Path(uri).iterdir() if path.is_file()):
-                state = path.stat()
-                found.append(
-                    Stored(f"{prefix}/{path.name}", state.st_size, datetime.fromtimestamp(state.st_mtime, tz=UTC))
-                )
+            for path in Path(uri).iterdir():
+                with suppress(FileNotFoundError):  # it was taken away meanwhile
+                    if path.is_file():
+                        state = path.stat()
+                        at = datetime.fromtimestamp(state.st_mtime, tz=UTC)
+                        found.append(Stored(f"{prefix}/{path.name}", state.st_size, at))
         return sorted(found, key=lambda stored: (stored.modified_at, stored.key))
 
     def put_folder(self, key: str, files: Mapping[str, bytes]) -> str:

@@ -136,12 +136,17 @@ def check_units(lines: pl.DataFrame, source: Source, file: str) -> None:
     """Refuse a file in which prices, or units of a line, jump by more than 15 times for the series of a whole period.
 
     Each period is compared with the same series' typical (geometric mean) value in all periods before it; at least five
-    series must be there to say so. `lines` need `period_on`, and the file's rows as `file_row`, `file_name`.
+    series must be there to say so. `lines` need `period_on` and `file_row`, which is null for lines of earlier files: of these
+    periods nothing is said.
     Raises: ContractError naming column, period, and the first row of the jump.
     """
     measured = [source.columns[role] for role in ("price", "units") if role in source.columns]
-    for name, (period_on, ratio, series) in _jumps(lines, list(source.series), measured).items():
-        rows = lines.filter(pl.col("period_on") == period_on, pl.col(name) > 0)
+    own = lines.filter(pl.col("file_row").is_not_null())
+    if own.height < lines.height:  # of a long history the series that the file has
+        lines = lines.join(own.select(source.series).unique(), on=list(source.series), how="semi")
+    judged = own["period_on"].unique()
+    for name, (period_on, ratio, series) in _jumps(lines, list(source.series), measured, judged).items():
+        rows = own.filter(pl.col("period_on") == period_on, pl.col(name) > 0)
         raise ContractError(
             f"{file}: column `{name}` is {ratio:.3g} times what it was before, for {series} series of {period_on} "
             f"(row {rows['file_row'][0]}: {rows[name][0]:g}): another unit?",
@@ -149,8 +154,10 @@ def check_units(lines: pl.DataFrame, source: Source, file: str) -> None:
         )
 
 
-def _jumps(lines: pl.DataFrame, series: list[str], measured: list[str]) -> dict[str, tuple[Any, float, int]]:
-    """Column to its first period that jumps, by how much, and of how many series."""
+def _jumps(
+    lines: pl.DataFrame, series: list[str], measured: list[str], judged: pl.Series
+) -> dict[str, tuple[Any, float, int]]:
+    """Column to the first of the judged periods that jumps, by how much, and of how many series."""
     logs = {
         name: pl.when(pl.col(name) > 0, pl.col(name) < math.inf).then(pl.col(name)).cast(pl.Float64).log()
         for name in measured
@@ -173,7 +180,7 @@ def _jumps(lines: pl.DataFrame, series: list[str], measured: list[str]) -> dict[
         jump = (
             sums.lazy()
             .with_columns(shift=log / n - before / before_n, is_known=(n > 0) & (periods >= UNIT_PERIODS))
-            .filter("is_known")
+            .filter("is_known", pl.col("period_on").is_in(judged.implode()))
             .group_by("period_on")
             .agg(pl.col("shift").median(), series=pl.len())
             .filter(pl.col("series") >= UNIT_SERIES, pl.col("shift").abs() > math.log(UNIT_RATIO))

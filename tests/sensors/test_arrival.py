@@ -17,7 +17,7 @@ from platform_assets.components.source_window import ARRIVAL_TAG
 from platform_assets.names import TAG_CAUSE
 from sensors.arrival import CAUSE, arrival_sensor
 from tests.data.corpus import as_csv, as_parquet
-from tests.data.retail import FIRST, retailer
+from tests.data.retail import FIRST, retailer, simulated
 from tests.data.sandbox import SOURCES, Sandbox
 from tests.small import PROJECT
 
@@ -96,6 +96,7 @@ def test_each_content_asks_once_for_its_months(retail: Sandbox, watch: Watch) ->
         "online_retail/quarantine",
         "sales",
     }
+    assert {key.name for key in by_file[one.name].asset_check_keys or []} == {"contract", "volume", "accounting"}
     # Killed between the request and the run: the same run keys, so that the daemon launches nothing twice.
     assert {request.run_key for request in watch.tick()[0]} == {request.run_key for request in requests}
     watch.cursor = None
@@ -103,6 +104,25 @@ def test_each_content_asks_once_for_its_months(retail: Sandbox, watch: Watch) ->
     for request in requests:
         watch.ran(request, Status.STARTED)
     assert watch.tick() == ([], f"2 files in {retail.landing.arriving}: 2 under way.")
+
+
+def test_plans_ask_for_plans_by_the_months_of_their_announcements(tmp_path: Path) -> None:
+    simulated().write_parquet(history := tmp_path / "history.parquet")
+    (tmp_path / "landing").mkdir()
+    chain = Sandbox(tmp_path, "simulator", history, window=(date(2024, 1, 1), date(2024, 4, 30)))
+    header = "store,sku,target_on,announced_on,planned_price,is_planned_promotion\n"
+    rows = [f"store_01,sku_0001,2024-05-0{n},2024-0{n}-28,1.5,true\n" for n in (2, 3)]
+    lay(chain, "march.plans.csv", (header + "".join(rows)).encode())
+    lay(chain, "torn.plans.csv", header.encode())
+    with dg.DagsterInstance.ephemeral() as instance:
+        watch = Watch(chain, instance)
+        (request,), _ = watch.tick()
+        assert request.asset_selection == [dg.AssetKey("plans")]
+        assert request.tags["dagster/asset_partition_range_start"] == "2024-02-01"
+        assert request.tags["dagster/asset_partition_range_end"] == "2024-03-01"
+        chain.run("2024-02-01", "2024-03-01", tags=own(request), only=[["plans"]])
+        assert watch.tick() == ([], f"2 files in {chain.landing.arriving}: 1 known, 1 refused.")
+    assert chain.table("plans").height == 2
 
 
 def test_what_stands_in_the_tables_asks_for_nothing(retail: Sandbox, watch: Watch) -> None:
