@@ -71,10 +71,33 @@ def contract_test_files(
         return _in_fresh_process(folder, kind, timeout_seconds)
 
 
+# Beginnings of the variables that a version may read: where programs and libraries are, and how many threads to use.
+_KEPT = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "LC_",
+    "LD_LIBRARY_PATH",
+    "OMP_",
+    "MKL_",
+    "OPENBLAS_",
+    "POLARS_",
+    "CUDA_",
+    "CUBLAS_",
+)
+
+
 def _in_fresh_process(folder: Path, kind: str, timeout_seconds: float) -> ContractResult:
     command = [sys.executable, "-I", "-m", "resources.contract_test", str(folder), kind]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if name.startswith(_KEPT)},
+        start_new_session=True,
     ) as process:
         try:
             out, err = process.communicate(timeout=timeout_seconds)

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from platform_assets.science.manifest import Kind, Manifest
 
 CHAMPION: Final = "champion"
+# What MLflow says of a model or version that it does not know, or whose number is none.
+UNKNOWN: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # What MLflow's fluent interface writes into the environment of the process, and leaves there.
 _WRITTEN: Final = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID")
 
@@ -175,6 +177,11 @@ class Registry(dg.ConfigurableResource):
             try:
                 return self._version(client.get_model_version(model, version))
             except MlflowException as missing:
+                if missing.error_code not in UNKNOWN:
+                    raise RegistryError(
+                        f"the registry {_shown(self.tracking_uri)} does not answer: {missing.message}",
+                        hint="see that its database can be reached, then try again",
+                    ) from missing
                 raise RegistryError(
                     f"{model}@{version} is not in the registry {_shown(self.tracking_uri)}",
                     hint=f"versions: {', '.join(one.version for one in self.versions(model)) or 'none'}",

@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from platform_assets.errors import ConfigurationError, EmptyFrameError, ModelError, SchemaError
+from platform_assets.errors import ConfigurationError, CorruptModelError, EmptyFrameError, ModelError, SchemaError
 from platform_assets.science.fitting import FitSettings
 from platform_assets.science.network_inputs import PATCH, Array, Encoding
 
@@ -127,6 +127,7 @@ class QuantileNetwork:
     @classmethod
     def from_files(cls, files: Mapping[str, bytes]) -> Self:
         """The network that was written as `files`."""
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
         config = json.loads(files[CONFIG])
@@ -135,8 +136,8 @@ class QuantileNetwork:
         network = _network(encoding, recipe, len(outputs))
         try:
             network.load_state_dict(load(files[WEIGHTS]))
-        except Exception as broken:
-            raise ModelError(f"{WEIGHTS} does not fit {CONFIG}: {broken}") from broken
+        except (SafetensorError, RuntimeError) as broken:  # RuntimeError: torch names the tensors that do not fit
+            raise CorruptModelError(f"{WEIGHTS} does not fit {CONFIG}: {broken}") from broken
         return cls(network.double().eval(), encoding, recipe, outputs)
 
 

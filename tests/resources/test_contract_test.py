@@ -143,6 +143,7 @@ FAULTS = {
     "dies": ("import os; os.abort()", "the process died of SIGABRT"),
     "hangs": ("import time; time.sleep(600)", "no answer within 3 s"),
     "leaves": ("import sys; sys.exit(3)", "the process ended with 3 and no answer"),
+    "spies": ("import os; sys.exit(4 if 'PERENNIAL_LEDGER_URL' in os.environ else 5)", "the process ended with 5"),
     "trains": ("import platform_assets.defs.models.demand.train", "ImportError: platform_assets.defs is training code"),
 }
 
@@ -150,6 +151,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_process_that_dies_hangs_or_leaves_is_an_answer(fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """LightGBM aborts the process on cut text, which no `except` sees."""
+    monkeypatch.setenv("PERENNIAL_LEDGER_URL", "postgresql://ada:secret@ledger/perennial")
     code, expected = FAULTS[fault]
     start = f"""
 import sys

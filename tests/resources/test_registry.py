@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -372,6 +373,17 @@ def test_an_unknown_version_is_named(registry: Registry):
         registry.load("demand", "2")
     with pytest.raises(RegistryError, match="versions: none"):
         registry.manifest("nothing", "1")
+
+
+def test_a_registry_whose_database_is_gone_is_not_a_missing_version(registry: Registry, tmp_path: Path):
+    """Every error of MLflow read "not in the registry": a lost database looked like a lost model."""
+    with registry.open_run("demand") as run:
+        register(registry, run)
+    database = Path(registry.tracking_uri.removeprefix("sqlite:///"))
+    with sqlite3.connect(database) as connection:
+        connection.execute("DROP TABLE model_versions")
+    with pytest.raises(RegistryError, match="does not answer"):
+        registry.version("demand", "1")
 
 
 def test_nothing_is_visible_until_all_is_written(registry: Registry, monkeypatch: pytest.MonkeyPatch):
