@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
+from dagster._core.storage.tags import MAX_RUNTIME_SECONDS_TAG
 
 from platform_assets import names, policies
 from platform_assets.components.source_window import (
@@ -26,6 +27,8 @@ CAUSE: Final = "arrival"  # value of the tag by which dagster.yaml runs one arri
 SETTLED: Final = timedelta(seconds=5)  # a file that was written to more recently may still be growing
 INTERVAL_SECONDS: Final = 30
 RETRY_DELAY: Final = timedelta(minutes=1)  # before a file is asked for again, doubled each time
+# Seconds. A killed local worker leaves its run STARTED, and no other arrival would run until the monitor ends it.
+LONGEST_RUN: Final = 3600
 UNFINISHED: Final = {Status.NOT_STARTED, Status.QUEUED, Status.STARTING, Status.STARTED, Status.CANCELING}
 STATES: Final = ("new", "under way", "known", "refused", "waiting", "unsettled", "given up")
 FINAL: Final = ("known", "refused")  # of these nothing is asked again, as long as the file and the rules stay
@@ -217,6 +220,7 @@ class Tick:
             RULES_TAG: self.rules,
             names.TAG_REASON: f"{file.name} arrived: {first} to {last}" + (f", run {attempt + 1}" if attempt else ""),
             names.TAG_CAUSE: CAUSE,
+            MAX_RUNTIME_SECONDS_TAG: str(LONGEST_RUN),
         }
         lines, plans = _keys(self.source.name)
         wanted: dict[str, Any] = {
