@@ -165,6 +165,32 @@ def impact(
     _print(*impact_of(current(state), column), as_json)
 
 
+features = typer.Typer(no_args_is_help=True, help="Feature values, online and offline.")
+app.add_typer(features, name="features")
+
+
+@features.callback()
+def features_group() -> None:
+    """Feature values, online and offline."""
+
+
+@features.command("diff")
+def features_diff(
+    entity: Annotated[str, typer.Argument(help="Series, such as store_01/sku_0002")],
+    model: Annotated[str | None, typer.Option(help="Whose service; the first with a champion if left out.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Target day, such as 2025-12-31; the next one if left out.")
+    ] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print one entity's values online, offline now, and in the champion's training set, side by side."""
+    from platform_assets.entity_diff import diff_entity, target_day
+    from platform_assets.locate import current
+
+    _print(*diff_entity(current(state), entity, model, target_day(target)), as_json)
+
+
 def main() -> None:
     """Entry point: an error made on purpose is a message, not a traceback."""
     # Dagster marks as beta or preview what this project has chosen with that known.

@@ -91,21 +91,39 @@ def _is_wrong(feature: columns.Feature) -> pl.Expr | None:
     return wrong.fill_null(value=False)
 
 
-def load_view(spec: ViewSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """Load the latest rows known now into the online store."""
-    table = names.table_name(names.view_key(spec.name))
-    now: datetime = context.resources.clock.now()
-    known = context.resources.tables.scan(table).filter(pl.col(names.KNOWN_AT) <= now)
+def loaded_window(spec: ViewSpec, resources: Any) -> tuple[datetime, datetime, datetime, tuple[int, int] | None] | None:
+    """What a load takes now: from, as known at, the instant that it is judged at, target days; None of an empty table.
+
+    It is judged at now, or at the end of a source that has ended: years later nothing would be within its TTL.
+    """
+    now: datetime = resources.clock.now()
+    known = resources.tables.scan(names.table_name(names.view_key(spec.name))).filter(pl.col(names.KNOWN_AT) <= now)
     # Days are counted from the last row: a source may have ended long before now.
-    last = known.select(pl.col(names.EVENT_AT).max()).collect().item()
+    last, known_last = known.select(pl.col(names.EVENT_AT).max(), pl.col(names.KNOWN_AT).max()).collect().row(0)
     if last is None:
-        return dg.MaterializeResult(metadata={"rows loaded": 0})
+        return None
     targets = None
     if names.TARGET_DAY in spec.keys:
         today = (last.date() - date(1970, 1, 1)).days
         targets = (today, today + spec.targets_ahead_days)
-    store = context.resources.feature_store
-    loaded = store.load_online(spec.name, last - timedelta(days=spec.online_days), now, targets=targets)
+    ends_at = getattr(resources.feature_store, "ends_at", "")
+    as_of = min(now, max(known_last, datetime.fromisoformat(ends_at))) if ends_at else now
+    return last - timedelta(days=spec.online_days), now, as_of, targets
+
+
+def load_view(spec: ViewSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Load the latest rows known now into the online store."""
+    window = loaded_window(spec, context.resources)
+    if window is None:
+        return dg.MaterializeResult(metadata={"rows loaded": 0})
+    start, now, as_of, targets = window
+    loaded = context.resources.feature_store.load_online(spec.name, start, now, targets=targets)
+    last = start + timedelta(days=spec.online_days)
     return dg.MaterializeResult(
-        metadata={"rows loaded": loaded, "last row": last.isoformat(), "as known at": now.isoformat()}
+        metadata={
+            "rows loaded": loaded,
+            "last row": last.isoformat(),
+            "as known at": now.isoformat(),
+            "served as of": as_of.isoformat(),
+        }
     )

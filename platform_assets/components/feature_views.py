@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from platform_assets import names, policies
+from platform_assets.components.parity import parity_check
 from platform_assets.components.source_window import SourceWindow, active_window
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.demand import columns
@@ -96,7 +97,9 @@ class FeatureView(dg.Component, dg.Model, dg.Resolvable):
 
 def view_definitions(spec: ViewSpec, window: SourceWindow) -> dg.Definitions:
     """Offline table with its checks, and the online load."""
-    return dg.Definitions(assets=[_offline(spec, window), _online(spec)], asset_checks=[_checks(spec)])
+    return dg.Definitions(
+        assets=[_offline(spec, window), _online(spec)], asset_checks=[_checks(spec), parity_check(spec)]
+    )
 
 
 def _offline(spec: ViewSpec, window: SourceWindow) -> dg.AssetsDefinition:
