@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -291,6 +292,28 @@ def test_only_files_that_can_matter_are_read(tmp_path: Path) -> None:
         pl.scan_parquet(tmp_path).collect()
     view = View("v", pl.scan_parquet(tmp_path), ["k"], ["x"], known_at=None, is_rereadable=True)
     assert join(at_hours(24, k=["a"]), [view], at="t")["x"].to_list() == [0]
+
+
+def test_only_columns_and_row_groups_that_can_matter_are_read(tmp_path: Path) -> None:
+    """Zeros stand where another feature, and the rows of a later month, were: reading either would fail."""
+    file = tmp_path / "view.parquet"
+    frame = pl.DataFrame(
+        {"k": ["a"] * 4, "event_at": [hour(h) for h in (0, 1, 744, 745)], "x": [0, 1, 2, 3], "y": [4, 5, 6, 7]}
+    )
+    frame.write_parquet(file, row_group_size=2)
+    content = bytearray(file.read_bytes())
+    groups = pq.ParquetFile(file).metadata
+    broken = [(0, "y"), *((1, name) for name in frame.columns)]
+    for group, name in broken:
+        chunk = groups.row_group(group).column(frame.columns.index(name))
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        content[start : start + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    file.write_bytes(content)
+    view = View("v", pl.scan_parquet(file), ["k"], ["x"], known_at=None, is_rereadable=True)
+    assert join(at_hours(24, k=["a"]), [view], at="t")["x"].to_list() == [1]
+    for unread in (pl.scan_parquet(file).select("y").head(1), pl.scan_parquet(file).select("x")):
+        with pytest.raises(pl.exceptions.ComputeError):
+            unread.collect()
 
 
 def test_a_naive_as_of_is_refused() -> None:
