@@ -45,6 +45,11 @@ def online_key(view: str) -> list[str]:
     return ["online", view]
 
 
+def service_key(service: str) -> list[str]:
+    """Asset key of a feature service."""
+    return ["services", service]
+
+
 def model_key(model: str, stage: str) -> list[str]:
     """Asset key of one stage of a model's life, such as `training_set` or `champion`."""
     return [model, stage]

@@ -67,7 +67,7 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
         f"One row: a series, the instant at which a forecast is issued and the day it is for; {len(spec.features)} features as known at that "
         f"instant (Feast service `{spec.feature_service}`, point in time) and the label `{spec.label}`. Read by the candidate and the evaluation."
     )
-    deps = [*_view_keys(spec), ["sales"], ["feature_registry"]]
+    deps = [*_view_keys(spec), ["sales"], ["feature_registry"], names.service_key(spec.feature_service)]
 
     @_stage(
         spec,
