@@ -17,6 +17,7 @@ PARQUET = b"PAR1"
 NEWLINE = b"\n"
 MANIFEST = ".manifest.json"
 SUFFIXES = (".parquet", ".csv")
+SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 STRANGERS = {  # first bytes of what is often sent under another name
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "a ZIP archive or a spreadsheet",
@@ -172,11 +173,19 @@ def _text(file: LineFile) -> bytes:
 
     Raises: SchemaError where they are something else, or no UTF-8, or end within a line.
     """
+    suffix = Path(file.name).suffix.lower()
+    if suffix in SPREADSHEETS:
+        raise SchemaError(f"{file.name}: {suffix[1:]} is not read", hint="save it as CSV (UTF-8) or Parquet")
     for start, what in STRANGERS.items():
         if file.content.startswith(start):
             raise SchemaError(
                 f"{file.name}: {what}, expected Parquet or CSV in UTF-8", hint="unpack or convert it first"
             )
+    if suffix == SUFFIXES[0]:
+        raise SchemaError(
+            f"{file.name}: not a Parquet file: it begins with {file.content[:20]!r}",
+            hint="write it as Parquet; if it is CSV, name it so",
+        )
     content = file.content.removeprefix(b"\xef\xbb\xbf")
     if content.lstrip()[:1] == b"<":
         raise SchemaError(

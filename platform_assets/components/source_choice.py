@@ -38,26 +38,29 @@ def recognise(data: Path, known: Mapping[str, Path]) -> str:
 
     A file that has nearly a source's columns is that source's too, so that it is refused there, column by column.
 
-    Raises: SchemaError where no source has them, with what each would miss, or where several have.
+    Raises: SchemaError where no source has them, with what the closest would miss, or where several have.
     """
     from resources.line_files import column_names, read_file, sniff_delimiter
     from resources.source_folder import rulebook
 
-    file, fits, distances, alike = read_file(data), [], [], dict[str, float]()
+    file, fits, unread, alike = read_file(data), [], [], dict[str, float]()
+    apart: dict[str, tuple[list[str], list[str]]] = {}  # source to the columns that the file lacks and has more
     for name, folder in known.items():
         try:
             source = source_facts(folder)
             declared = {column.name: column.is_required for column in rulebook(source).columns}
             found = column_names(file, source.delimiter)
-        except (ConfigurationError, SchemaError) as error:  # of this source, or in its delimiter
-            distances.append(f"{name}: {error.message}")
+        except ConfigurationError as error:  # of this source
+            unread.append(f"\n  {name} cannot be read: {error.message}")
+            continue
+        except SchemaError:  # in its delimiter
             continue
         missing = [column for column, is_required in declared.items() if is_required and column not in found]
         unknown = [column for column in found if column not in declared]
         if not missing and not unknown:
             fits.append(name)
         alike[name] = len(set(found) & set(declared)) / len(set(found) | set(declared))
-        distances.append(f"{name} lacks {missing or 'nothing'} and does not know {unknown or 'nothing'}")
+        apart[name] = missing, unknown
     if len(fits) == 1:
         return fits[0]
     if fits:
@@ -66,10 +69,24 @@ def recognise(data: Path, known: Mapping[str, Path]) -> str:
         )
     if alike and (best := max(alike, key=lambda name: alike[name])) and alike[best] >= ALIKE:
         return best
+    has = column_names(file, sniff_delimiter(file))
     raise SchemaError(
-        f"{data}: columns {column_names(file, sniff_delimiter(file))} fit no source; {'; '.join(distances)}",
-        hint="add a folder to platform_assets/defs/data (README), or name a source with SOURCE= (--source)",
+        f"{data}: its columns fit no source{_closest(has, apart, [name for name in known if name not in apart])}{''.join(unread)}",
+        hint="scaffold a source for it (README, Your own sales), or name one with SOURCE= (--source)",
     )
+
+
+def _closest(has: list[str], apart: Mapping[str, tuple[list[str], list[str]]], others: list[str]) -> str:
+    """The source that differs in the fewest columns, in a few lines; the others by their names."""
+    ranked = sorted(apart, key=lambda name: sum(map(len, apart[name])))
+    lines = [f"  it has:        {', '.join(has)}"]
+    if ranked:
+        missing, unknown = apart[ranked[0]]
+        lines += [f"  that lacks:    {', '.join(missing)}"] if missing else []
+        lines += [f"  and has more:  {', '.join(unknown)}"] if unknown else []
+    if far := sorted([*ranked[1:], *others]):
+        lines.append(f"  {len(far)} other source{'s are' if len(far) > 1 else ' is'} further away: {', '.join(far)}")
+    return "\n".join([f"; the closest is {ranked[0]}" if ranked else "", *lines])
 
 
 def date_range(data: Path | None, source: Source, *, state: Path | None = None) -> tuple[date, date]:

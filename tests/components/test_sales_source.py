@@ -196,7 +196,8 @@ def test_a_scaffolded_source_loads_and_knows_its_sample(tmp_path: Path) -> None:
             assert isinstance(component, SalesSource)
             keys = {key.to_user_string() for assets in built.assets or () for key in assets.keys}
             assert keys == {"corner_shop/lines", "corner_shop/quarantine", "sales", "plans"}
-    assert SalesSourceScaffolder.get_scaffold_params().model_fields.keys() == {"sample", "timezone"}
+    options = {"sample", "timezone", "units", "date", "series"}
+    assert SalesSourceScaffolder.get_scaffold_params().model_fields.keys() == options
 
 
 @pytest.mark.parametrize(
@@ -240,9 +241,14 @@ def test_a_file_belongs_to_one_source_or_none(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="fit several sources: online_retail, twin"):
         recognise(tmp_path / "a.parquet", {**known, "twin": SOURCES / "online_retail"})
     pl.DataFrame({"store": ["a"], "sku": ["b"], "day": [1]}).write_csv(path := tmp_path / "c.csv")
-    with pytest.raises(SchemaError, match=r"c.csv: columns \['store', 'sku', 'day'\] fit no source") as caught:
+    with pytest.raises(SchemaError, match=r"c.csv: its columns fit no source; the closest is simulator") as caught:
         recognise(path, known)
-    assert "simulator lacks ['sold_on'" in str(caught.value)
+    assert caught.value.message.splitlines()[1:] == [
+        "  it has:        store, sku, day",
+        "  that lacks:    sold_on, units, price, is_promoted, stock, lines, tickets",
+        "  and has more:  day",
+        "  1 other source is further away: online_retail",
+    ]
 
 
 def test_a_file_refused_before_the_graph_stands_in_the_ledger(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import click
+import dagster as dg
 import pytest
 import yaml
 
-from platform_assets.components.source_scaffolding import fill, guess
+from platform_assets.components.source_guesses import Named, guess
+from platform_assets.components.source_scaffolding import SalesSourceScaffolder, SourceParameters, fill
 from platform_assets.errors import SchemaError
 
 
@@ -48,12 +51,12 @@ def written(folder: Path, header: str, *rows: str) -> Path:
             ["what"],
             {"extra": {"unit cost": "number"}},
         ),
-        (  # two numbers could be it: neither is taken, and both are named
-            "date,product,in,out",
-            "2024-01-{day},tea,{n},7",
-            {"sold_on": "date"},
+        (  # of two numbers the whole one
+            "date,product,moved,weight",
+            "2024-01-{day},tea,{n},7.5",
+            {"sold_on": "date", "units": "moved"},
             ["product"],
-            {"extra": {"in": "integer", "out": "integer"}},
+            {"extra": {"weight": "number"}},
         ),
         (  # a number is all that tells series apart
             "date,code7,units",
@@ -73,7 +76,6 @@ def test_a_sample_is_understood(
     text = fill("shop", "Europe/Paris", found)
     stated = yaml.safe_load(text)["attributes"]
     assert (stated["columns"], stated["series"]) == (columns, series)
-    assert ("# units: name the column that was sold, one of in, out" in text) == ("in" in found.extra)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,12 @@ def test_a_sample_is_understood(
             r"no column is a date .*`week` \(text, such as '2024-W00'\)",
             "first day",
         ),
+        (  # an incomplete defs.yaml would keep every other source from loading
+            "date,product,in,out",
+            "2024-01-{day},tea,{n},7",
+            "which column is what was sold\\? one of `in`, `out`",
+            '--units "in"',
+        ),
         ("date,units", "2024-01-{day},{n}", "no column tells one series from another", "the same word in every row"),
     ],
 )
@@ -94,3 +102,36 @@ def test_what_cannot_be_a_source_is_refused_before_anything_is_written(
     with pytest.raises(SchemaError, match=said) as refused:
         guess(written(tmp_path, header, row))
     assert hint in (refused.value.hint or "")
+
+
+def test_what_the_user_says_is_taken(tmp_path: Path) -> None:
+    sample = written(tmp_path, "date,delivered,product,in,out", "2024-01-{day},2024-02-{day},tea,{n},7")
+    found = guess(sample, Named(units="out", date="delivered", series=["product", "in"]))
+    assert (found.columns, found.series) == ({"units": "out", "sold_on": "delivered"}, ["product", "in"])
+    assert found.told() == [
+        "  units     out",
+        "  sold_on   delivered",
+        "  series    product, in",
+        "  periods   days",
+        "  the rest  date: not read as sales",
+    ]
+    with pytest.raises(SchemaError, match="no column `oot`") as refused:
+        guess(sample, Named(units="oot"))
+    assert refused.value.hint == "did you mean `out`?"
+    with pytest.raises(SchemaError, match="column `product` is text, expected integer or number"):
+        guess(sample, Named(units="product"))
+
+
+def test_the_command_refuses_in_words_and_writes_nothing(tmp_path: Path) -> None:
+    sample, target = written(tmp_path, "date,product,in,out", "2024-01-{day},tea,{n},7"), tmp_path / "shop"
+
+    def scaffold(units: str | None) -> None:
+        params = SourceParameters(sample=str(sample), units=units)
+        request = dg.ScaffoldRequest("SalesSource", target, "yaml", tmp_path, params)
+        SalesSourceScaffolder().scaffold(request)
+
+    with pytest.raises(click.ClickException, match="--units"):
+        scaffold(None)
+    assert not target.exists()
+    scaffold("out")
+    assert yaml.safe_load((target / "defs.yaml").read_text())["attributes"]["columns"]["units"] == "out"

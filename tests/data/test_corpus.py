@@ -168,3 +168,17 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         with pytest.raises(SchemaError, match=word) as caught:
             Landing(data=str(tmp_path / name), folder=str(tmp_path)).lines(facts("simulator"), now=NOW)
         assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sales.parquet", "sales.parquet: not a Parquet file: it begins with b'date,units"),
+        ("sales.xlsx", "sales.xlsx: xlsx is not read"),
+        ("SALES.XLS", "SALES.XLS: xls is not read"),
+    ],
+)
+def test_a_name_that_promises_something_else_is_refused(name: str, said: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        raw_lines(LineFile(name, b"date,units\n2024-01-01,1\n"))
+    assert caught.value.message.startswith(said)
