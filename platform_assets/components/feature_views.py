@@ -11,6 +11,7 @@ from pydantic import Field
 
 from platform_assets import names, policies
 from platform_assets.components.parity import parity_check
+from platform_assets.components.service_features import view_version
 from platform_assets.components.source_window import SourceWindow, active_window
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.demand import columns
@@ -161,6 +162,7 @@ def _online(spec: ViewSpec) -> dg.AssetsDefinition:
         ),
         owners=list(spec.owners),
         kinds={"feast"},
+        code_version=view_version(spec.name),
         automation_condition=policies.WHEN_UPSTREAM_MOVES,
         retry_policy=policies.RETRY_IO,
         required_resource_keys={"tables", "feature_store", "clock"},
