@@ -1,0 +1,133 @@
+"""Walks over a matrix of losses, and the best schedule against every other one."""
+
+import itertools
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from platform_assets.errors import ConfigurationError, SchemaError
+from platform_assets.science import backtest
+from platform_assets.science.backtest import Losses, Past
+
+
+def losses(seed: int, periods: int = 6, series: int = 5, *, drift: float = 0.0) -> Losses:
+    """Losses that grow with the age of a training by `drift` a period, with noise."""
+    draws = np.random.default_rng(seed)
+    age = np.arange(periods)[None, :] - np.arange(periods)[:, None]
+    loss = draws.gamma(4, 0.25, (periods, periods, series)) * (1 + drift * np.maximum(age, 0))[:, :, None]
+    loss[age < 0] = np.nan
+    days = tuple(date(2025, 1, 6) + timedelta(weeks=n) for n in range(periods))
+    return Losses(days, loss, draws.gamma(4, 0.5, (periods, series)), np.full(periods, 3.0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 7), st.floats(0, 3), st.floats(0, 0.5))
+def test_the_best_schedule_is_the_best_of_all(seed: int, periods: int, price: float, drift: float) -> None:
+    total = losses(seed, periods, drift=drift).summed()
+    cost, schedule = backtest.best_schedule(total, price)
+    every = [
+        (float(backtest.scheduled(total, chosen).sum()) + price * len(chosen))
+        for size in range(periods)
+        for chosen in itertools.combinations(range(1, periods), size)
+    ]
+    assert cost == pytest.approx(min(every))
+    assert backtest.scheduled(total, schedule).sum() + price * len(schedule) == pytest.approx(cost)
+
+
+def test_a_dearer_training_is_never_made_more_often() -> None:
+    total = losses(3, 20, drift=0.1).summed()
+    counts = [len(backtest.best_schedule(total, price)[1]) for price in np.linspace(0, 60, 30)]
+    assert counts == sorted(counts, reverse=True)
+    assert (counts[0] > 5, counts[-1] <= 2) == (True, True)
+
+
+def test_walks_see_only_what_has_been() -> None:
+    """Every policy is asked before each period but the first, with the losses up to then, and no later one."""
+    world, asked = losses(1), list[Past]()
+
+    def look(past: Past) -> bool:
+        asked.append(past)
+        return past.now in (2, 5)
+
+    answers, trained = backtest.walk(world, look)
+    assert (answers.tolist(), trained) == ([0, 0, 2, 2, 2, 5], [2, 5])
+    total = world.summed()
+    for past in asked:
+        seen = [total[answers[period], period] for period in range(past.now)]
+        assert past.loss.tolist() == seen
+        assert past.baseline.tolist() == world.baseline.sum(axis=1)[: past.now].tolist()
+    assert [past.trained_before for past in asked] == [0, 0, 2, 2, 2]
+
+
+def test_a_future_that_changes_changes_no_decision_of_today() -> None:
+    world = losses(4, 12, drift=0.2)
+    later = world.loss.copy()
+    later[:, 8:] *= 7
+    changed = Losses(world.periods, later, world.baseline, world.seconds)
+    for policy in (backtest.every(3), backtest.worse_by(0.05, window=2)):
+        before, after = backtest.walk(world, policy)[1], backtest.walk(changed, policy)[1]
+        assert [at for at in before if at <= 8] == [at for at in after if at <= 8]
+
+
+@pytest.mark.parametrize(
+    ("policy", "trained"),
+    [
+        (backtest.never, []),
+        (backtest.every(1), [1, 2, 3, 4, 5]),
+        (backtest.every(2), [2, 4]),
+        (backtest.every(6), []),
+    ],
+)
+def test_schedules(policy: backtest.Policy, trained: list[int]) -> None:
+    assert backtest.walk(losses(0), policy)[1] == trained
+
+
+def test_a_threshold_fires_on_error_over_the_baselines_not_on_hard_weeks() -> None:
+    world = losses(0, 16, series=400)
+    hard = np.ones(16)
+    hard[8:] = 3  # everything is harder to predict, for the baseline too
+    calm = Losses(world.periods, world.loss * hard[None, :, None], world.baseline * hard[:, None], world.seconds)
+    assert backtest.walk(calm, backtest.worse_by(0.2))[1] == []
+    broken = Losses(world.periods, world.loss * hard[None, :, None], world.baseline, world.seconds)
+    first = backtest.walk(broken, backtest.worse_by(0.2))[1][0]
+    assert 9 <= first <= 12
+
+
+def test_a_refused_training_is_paid_for_and_does_not_answer() -> None:
+    answers, trained = backtest.walk(losses(0), backtest.every(2), gate=lambda standing, new: new != 2)
+    assert (answers.tolist(), trained) == ([0, 0, 0, 0, 4, 4], [2, 4])
+
+
+def test_a_cross_fitted_schedule_promises_less_where_there_is_only_noise() -> None:
+    """Where no training is better than another, the best schedule in hindsight picks the luckiest; others' luck is not theirs."""
+    flattered, honest, static = 0.0, 0.0, 0.0
+    for seed in range(30):
+        world = losses(seed, 20, series=20)
+        static += world.summed()[0].sum()
+        flattered += backtest.best_schedule(world.summed(), 0.5)[0]
+        honest += backtest.cross_fitted_best(world, 0.5, seed=seed)
+    assert flattered < 0.97 * static
+    assert honest > 0.995 * static
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        ({"seconds": np.zeros(3)}, SchemaError, "expected"),
+        ({"baseline": np.zeros((6, 4))}, SchemaError, "expected"),
+        ({"loss": np.full((6, 6, 5), np.nan)}, SchemaError, "before 2025-01-06 has no loss for 2025-01-06"),
+    ],
+)
+def test_a_matrix_with_holes_is_refused(change: dict[str, np.ndarray], error: type[Exception], told: str) -> None:
+    whole = losses(0)
+    parts = {"loss": whole.loss, "baseline": whole.baseline, "seconds": whole.seconds, **change}
+    with pytest.raises(error, match=told):
+        Losses(whole.periods, **parts)
+
+
+def test_an_interval_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigurationError):
+        backtest.every(0)
