@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?= 1
 export DO_NOT_TRACK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reset dev test test-long check format bench bench-pit lock system-packages
+.PHONY: help setup demo demo-reset dev test test-long check format bench bench-pit bench-online lock system-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -5,6 +5,7 @@ import importlib
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -30,9 +31,14 @@ TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 
 @cache
 def commands() -> dict[str, set[str]]:
-    """Command of `perennial` to its options."""
-    group = typer.main.get_command(cli.app)
-    return {name: {o for p in command.params for o in p.opts} for name, command in group.commands.items()}  # pyright: ignore[reportAttributeAccessIssue]
+    """Command of `perennial` to its options, those of its own commands among them."""
+
+    def options(command: Any) -> set[str]:
+        own = {option for parameter in command.params for option in parameter.opts}
+        return own.union(*map(options, getattr(command, "commands", {}).values()))
+
+    group: Any = typer.main.get_command(cli.app)
+    return {name: options(command) for name, command in group.commands.items()}
 
 
 def code(text: str) -> list[str]:
