@@ -74,7 +74,9 @@ class SalesSourceScaffolder(Scaffolder[SourceParameters]):
         named = Named(units=params.units, date=params.date, series=[n for n in (params.series or "").split(",") if n])
         try:
             found = guess(Path(params.sample), named) if params.sample else Guess()
-        except PerennialError as error:  # Dagster's command would print a traceback
+        except PerennialError as error:  # Dagster's command has made the folder, and would print a traceback
+            if request.target_path.is_dir() and not any(request.target_path.iterdir()):
+                request.target_path.rmdir()
             raise click.ClickException(str(error)) from error
         request.target_path.mkdir(parents=True, exist_ok=True)
         text = fill(request.target_path.name, params.timezone, found)

@@ -142,7 +142,7 @@ def decide(
     fired = {(past.trigger, past.episode): past.fired_at for past in sorted(history, key=lambda past: past.fired_at)}
     seen = _causes(evidence, policy)
     causes = [cause for cause in seen if cause.key not in fired]
-    against = [f"{cause.name} has fired at {fired[cause.key]:%Y-%m-%d %H:%M}" for cause in seen if cause.key in fired]
+    against = [f"{_answered(cause)} at {_instant(fired[cause.key])}" for cause in seen if cause.key in fired]
     vetoes, cooling = _vetoes(evidence), _cooling(evidence, policy, history)
     waiting = _waiting(evidence, causes)
     eligible = [
@@ -211,9 +211,27 @@ def _is_current(signal: Signal, evidence: RetrainingEvidence) -> bool:
 
 def _described(signal: Signal) -> str:
     numbers = "" if signal.statistic is None else f" {signal.statistic:.4g}"
-    limit = "" if signal.threshold is None else f" against a threshold of {signal.threshold:.4g}"
-    since = "" if signal.since is None else f" since {signal.since}"
+    limit = "" if signal.threshold is None else f", at most {signal.threshold:.4g} allowed"
+    if signal.trigger == "drift" and signal.statistic is not None:
+        numbers = f" in {signal.statistic:.4g} feature{'' if signal.statistic == 1 else 's'}"
+    since = "" if signal.since is None else f", since {signal.since}"
     return f"{signal.trigger}{numbers}{limit}{since}, champion {signal.champion_version}"
+
+
+def _answered(cause: _Cause) -> str:
+    """A cause that has fired, in words."""
+    champion, _, since = cause.episode.partition("/")
+    match cause.trigger:
+        case "drift" | "error":
+            return f"{cause.trigger} since {since} under champion {champion} has been answered by a retraining"
+        case "manual":
+            return f"the request {cause.episode} has been answered"
+        case _:
+            return f"{cause.reason}: has been answered by a retraining"
+
+
+def _instant(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
 
 
 def _new_data(evidence: RetrainingEvidence, policy: RetrainingPolicy) -> list[_Cause]:
@@ -235,7 +253,7 @@ def _staleness(evidence: RetrainingEvidence, policy: RetrainingPolicy) -> list[_
     if evidence.rows_since_training == 0:  # a source that has ended: nothing new could be learned
         return []
     times = int(days // policy.max_age_days)
-    reason = f"the last training read nothing newer than {days:.1f} days, at most {policy.max_age_days}"
+    reason = _aged(days, policy)
     return [_Cause("staleness", _since(evidence, times), reason)]
 
 
@@ -256,8 +274,10 @@ def _comparisons(evidence: RetrainingEvidence, policy: RetrainingPolicy) -> Iter
         elif not _is_current(signal, evidence):
             judged, champion = signal.champion_version, evidence.champion_version
             yield f"{signal.trigger} judged version {judged}, the champion is {champion}"
-        else:
+        elif signal.since is None:
             yield f"no alarm: {_described(signal)}"
+        else:
+            yield f"alarm: {_described(signal)}"
     seen = {signal.trigger for signal in evidence.signals}
     for trigger in ("drift", "error"):
         if getattr(policy, trigger) and trigger not in seen:
@@ -266,4 +286,10 @@ def _comparisons(evidence: RetrainingEvidence, policy: RetrainingPolicy) -> Iter
         yield f"{evidence.rows_since_training} new rows of {policy.new_rows}"
     if policy.max_age_days is not None and evidence.trained_until is not None:
         age = (evidence.now - evidence.trained_until) / DAY
-        yield f"last training {age:.1f} of {policy.max_age_days} days old"
+        yield _aged(age, policy)
+        if age >= policy.max_age_days and evidence.rows_since_training == 0:
+            yield "nothing new to learn from has come since"
+
+
+def _aged(days: float, policy: RetrainingPolicy) -> str:
+    return f"the newest label that the last training read was known {days:.1f} days ago, at most {policy.max_age_days} allowed"

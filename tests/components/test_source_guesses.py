@@ -130,6 +130,7 @@ def test_the_command_refuses_in_words_and_writes_nothing(tmp_path: Path) -> None
         request = dg.ScaffoldRequest("SalesSource", target, "yaml", tmp_path, params)
         SalesSourceScaffolder().scaffold(request)
 
+    target.mkdir()  # as Dagster's command does; left behind it would refuse the next attempt
     with pytest.raises(click.ClickException, match="--units"):
         scaffold(None)
     assert not target.exists()

@@ -163,7 +163,11 @@ def test_what_keeps_a_cause_from_firing_is_said() -> None:
 
 def test_a_quiet_decision_gives_the_numbers_compared() -> None:
     decision = decide(evidence(signals=QUIET, rows_since_training=17), EVERYTHING)
-    for said in ("no alarm: error 0.4 against a threshold of 4", "17 new rows of 1000", "3.0 of 28 days old"):
+    for said in (
+        "no alarm: error 0.4, at most 4 allowed",
+        "17 new rows of 1000",
+        "the last training read was known 3.0 days ago, at most 28 allowed",
+    ):
         assert said in decision.reason
 
 
@@ -296,3 +300,15 @@ def test_a_wrong_mapping_is_named(mapping: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         RetrainingPolicy.from_mapping(mapping)
     assert told in str(caught.value)
+
+
+def test_a_decision_contradicts_itself_nowhere() -> None:
+    """An alarm that had been answered was told as "no alarm: drift 47 against a threshold of 0 since ..."."""
+    seen = evidence(signals=(Signal("drift", "3", "2025-06-20", statistic=47.0, threshold=0.0),))
+    fired = [PastRetraining("drift", "3/2025-06-20", NOW - timedelta(days=30))]
+    decision = decide(seen, EVERYTHING, fired)
+    assert not decision.retrain
+    assert decision.reason.startswith("alarm: drift in 47 features, at most 0 allowed, since 2025-06-20, champion 3")
+    (answered, *_) = decision.reasons_against
+    at = (NOW - timedelta(days=30)).isoformat(timespec="seconds")
+    assert answered == f"drift since 2025-06-20 under champion 3 has been answered by a retraining at {at}"

@@ -144,7 +144,7 @@ def test_a_failed_check_asks_for_one_run_that_says_why(world: World) -> None:
     assert request.run_key == "demand/drift/1/2025-06-28"
     assert request.tags[names.TAG_MODEL] == "demand"
     assert request.tags[names.TAG_CAUSE] == "drift/1/2025-06-28"
-    assert request.tags[names.TAG_REASON] == "drift 5 against a threshold of 4 since 2025-06-28, champion 1"
+    assert request.tags[names.TAG_REASON] == "drift in 5 features, at most 4 allowed, since 2025-06-28, champion 1"
     assert [(c.trigger, c.episode) for c in world.ledger.causes("demand")] == [("drift", "1/2025-06-28")]
     assert world.decisions() == ["retrain"]
 
@@ -156,7 +156,7 @@ def test_a_quiet_tick_gives_the_numbers_that_it_compared(world: World) -> None:
     world.evaluate("error", passed=True, statistic=0.25)
     answer = world.tick(RetrainingPolicy(max_age_days=28))
     assert isinstance(answer, dg.SkipReason)
-    for said in ("drift 1.5 against a threshold of 4", "error 0.25", "10.0 of 28 days"):
+    for said in ("drift in 1.5 features, at most 4 allowed", "error 0.25", "10.0 days ago, at most 28"):
         assert said in str(answer.skip_message)
 
 
