@@ -11,9 +11,11 @@ from typing import Annotated, Any
 import dagster as dg
 from pydantic import Field
 
+from platform_assets.components.feature_names import closest
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.scaffolding import TrainedModelScaffolder
 from platform_assets.components.service_features import features_of, services
+from platform_assets.components.trainer_source import declared_parameters
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.demand import columns
 
@@ -41,11 +43,13 @@ def _one_of(choices: tuple[str, ...], what: str) -> Any:
 def _features(context: dg.ResolutionContext, value: list[str] | None) -> list[str]:
     known = {feature for service in services() for feature in features_of(service)}
     if unknown := sorted(set(value or []) - known):
-        near = {name: difflib.get_close_matches(name, known, 1) for name in unknown}
+        near = {name: closest(name, known) for name in unknown}
         told = ", ".join(
-            f"{name!r}" + (f" (did you mean {found[0]}?)" if found else "") for name, found in near.items()
+            f"{name!r}" + (f" (did you mean {' or '.join(found)}?)" if found else "") for name, found in near.items()
         )
-        raise ValueError(f"unknown features {told}; known: {', '.join(sorted(known))}")
+        raise ValueError(
+            f"unknown features {told}; `perennial features list` tells all {len(known)} with their meanings"
+        )
     if twice := sorted({f for f in value or [] if (value or []).count(f) > 1}):
         raise ValueError(f"features named twice: {twice}")
     return list(value or [])
@@ -67,6 +71,18 @@ def _trainer(context: dg.ResolutionContext, value: str) -> str:
     if function not in defined:
         raise ValueError(f"trainer {value!r}: {file.name} defines {defined or 'no function'}, not {function!r}")
     return value
+
+
+def _parameters(context: dg.ResolutionContext, value: dict[str, Any] | None) -> dict[str, Any]:
+    """Checked where the trainer's module declares `DEFAULTS`: a misspelt one would end a training hours later."""
+    known = declared_parameters(model_folder(dg.ComponentLoadContext.from_resolution_context(context).path))
+    if known is not None and (unknown := sorted(set(value or {}) - known)):
+        near = {name: difflib.get_close_matches(name, known, 1) for name in unknown}
+        told = ", ".join(
+            f"{name!r}" + (f" (did you mean {found[0]}?)" if found else "") for name, found in near.items()
+        )
+        raise ValueError(f"unknown parameters {told}; the trainer's DEFAULTS: {', '.join(sorted(known))}")
+    return dict(value or {})
 
 
 def _gate(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -143,7 +159,9 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     sequences: bool = Field(
         default=False, description="Whether list features, such as recent_units, are read too where none are named."
     )
-    parameters: dict[str, Any] = Field(default_factory=dict, description="Passed to the trainer as they stand.")
+    parameters: Annotated[Checked, dg.Resolver(_parameters, model_field_type=dict[str, Any] | None)] = Field(
+        default_factory=dict, description="Passed to the trainer; those of its DEFAULTS, where it declares them."
+    )
     horizon_days: int = Field(default=28, ge=1, le=366, description="Days ahead that are predicted.")
     rows: int = Field(default=600_000, ge=100, description="Most rows of the training set, sampled by a seeded hash.")
     rows_per_series: int = Field(default=250, ge=1, description="Most rows of the training set for each live series.")
