@@ -88,6 +88,17 @@ What it predicts, for whom, what it must not be used for. Figures are in its eva
 """
 
 
+# Behind what is written in defs.yaml: what else it may say.
+MORE = """
+  # What else may stand here, with examples; all of it has a default (README, Your own model).
+  # features: [level, mean_28, weekday_mean_target]  # of the service, all if left out; `perennial features list`
+  # parameters: {rounds: 300, leaves: 15}  # those of DEFAULTS in train.py
+  # gate: {min_improvement: 0.01, undecided: keep}  # a candidate must be better by 1%
+  # retraining: {drift: true, error: true, new_rows: 5000, max_age_days: 28, cooldown_days: 7}
+  # tuning: {search: bayesian, trials: 20, space: {leaves: {low: 7, high: 63, integer: true}}}
+"""
+
+
 class ModelParameters(BaseModel):
     """Options of the scaffold command."""
 
@@ -113,5 +124,7 @@ class TrainedModelScaffolder(Scaffolder[ModelParameters]):
             "label": chosen.label or label,
         }
         dg.scaffold_component(request, {**attributes, "trainer": "train.fit", "compute": "small", "kind": "lightgbm"})
+        settings = request.target_path / "defs.yaml"
+        settings.write_text(settings.read_text().rstrip("\n") + "\n" + MORE)
         (request.target_path / "train.py").write_text(train.format(title=name))
         (request.target_path / "card.md").write_text(CARD.format(title=name))

@@ -72,6 +72,19 @@ def test_a_scaffolded_model_keeps_the_contract_of_models(task: str) -> None:
                 check(model)
 
 
+def test_the_examples_that_stand_commented_in_a_scaffolded_model_load(project: Project) -> None:
+    file = project.folder / "defs.yaml"
+    text = re.sub(
+        r"^  # (?=(features|parameters|gate|retraining|tuning): )", "  ", file.read_text(), flags=re.MULTILINE
+    )
+    file.write_text(text)
+    with project.loaded() as spec:
+        assert spec.features == ("level", "mean_28", "weekday_mean_target")
+        assert (spec.parameters, spec.gate["undecided"]) == ({"rounds": 300, "leaves": 15}, "keep")
+        assert spec.retraining["new_rows"] == 5000
+        assert spec.tuning["trials"] == 20
+
+
 MISSPELT = {
     "label": ("label: units", "label: unit", "unknown label 'unit'; known: units, is_dormant"),
     "task": ("task: quantiles", "task: quantile", "unknown task 'quantile'; known: quantiles, probability"),
