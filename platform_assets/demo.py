@@ -134,7 +134,11 @@ def to_make(job: dg.JobDefinition, stage: str, stale: set[str]) -> list[dg.Asset
     """Assets of a stage that are to be made: of `data` the stale ones alone, of a model its whole life if one is."""
     layer, keys = job.asset_layer, sorted(job.asset_layer.executable_asset_keys)
     if stage == "data":
-        loads = [key for key in keys if key == REGISTRY or (key.path[0] == "online" and not _is_monthly(job, key))]
+        loads = [
+            key
+            for key in keys
+            if key == REGISTRY or (key.path[0] in ("online", "services") and not _is_monthly(job, key))
+        ]
         # What one step makes, it makes together.
         steps = {key: layer.get(key).execution_set_asset_keys for key in keys if _is_monthly(job, key)}
         months = [key for key, together in steps.items() if {k.to_user_string() for k in together} & stale]

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,22 +37,24 @@ class ContractResult:
     reason: str
 
 
-def contract_test(
-    registry: "Registry",
-    model: str,
-    version: str,
-    *,
-    kind: "Kind" = "shipped",
-    timeout_seconds: float = TIMEOUT_SECONDS,
-) -> ContractResult:
-    """The contract test of a registered version. Altered files fail it before a process starts."""
+@contextmanager
+def contract_test_beside(
+    registry: "Registry", model: str, version: str, *, kind: "Kind" = "shipped"
+) -> Iterator[Callable[[], ContractResult]]:
+    """The contract test of a registered version, while the body goes on; what it gives waits for the answer.
+
+    Altered files fail it before a process starts.
+    """
     from platform_assets.errors import CorruptModelError
 
     try:
         manifest, files = registry.files(model, version, kind)
     except CorruptModelError as corrupt:
-        return ContractResult(passed=False, reason=corrupt.message)
-    return contract_test_files(manifest, files, kind=kind, timeout_seconds=timeout_seconds)
+        failed = ContractResult(passed=False, reason=corrupt.message)
+        yield lambda: failed
+        return
+    with ThreadPoolExecutor(1) as beside:
+        yield beside.submit(contract_test_files, manifest, files, kind=kind).result
 
 
 def contract_test_files(

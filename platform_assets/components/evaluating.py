@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from platform_assets.science.evaluation import Evaluation
     from platform_assets.science.manifest import Manifest
+    from resources.contract_test import ContractResult
 
 
 def observed(sales: pl.LazyFrame) -> pl.DataFrame:
@@ -39,6 +41,18 @@ def evaluate_candidate(
 
 def evaluate(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The candidate against who is champion now and the baselines: what the gate reads, and what the UI shows."""
+    from resources.contract_test import contract_test_beside
+
+    with (
+        res.compute.profile(spec.compute).limits(),
+        contract_test_beside(res.registry, spec.name, candidate["version"]) as contract,
+    ):
+        return _evaluated(spec, res, log, candidate, contract)
+
+
+def _evaluated(
+    spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any], contract: Callable[[], ContractResult]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     import polars as pl
 
     from platform_assets.components.judged_baselines import judged_baselines
@@ -61,17 +75,16 @@ def evaluate(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -> 
     log.info(
         f"{rows.height:,} rows judged from {window.opens_at:%Y-%m-%d} on; baselines {', '.join(spec.baselines or task.baselines)}"
     )
-    with res.compute.profile(spec.compute).limits():
-        predictions = {
-            "candidate": res.registry.load(spec.name, version, "evaluation").predict(rows.select(manifest.features))
-        }
-        gone = sorted(set(against.features) - set(rows.columns)) if against is not None else []
-        if gone:
-            log.warning(f"champion {champion} reads {gone}, which are no more: the best baseline stands in for it")
-        elif champion is not None and against is not None and window.champion_fit is not None:
-            fitted = res.registry.load(spec.name, champion, window.champion_fit)
-            predictions["champion"] = fitted.predict(rows.select(against.features))
-        predictions |= judged_baselines(spec, res, rows, history, task)
+    predictions = {
+        "candidate": res.registry.load(spec.name, version, "evaluation").predict(rows.select(manifest.features))
+    }
+    gone = sorted(set(against.features) - set(rows.columns)) if against is not None else []
+    if gone:
+        log.warning(f"champion {champion} reads {gone}, which are no more: the best baseline stands in for it")
+    elif champion is not None and against is not None and window.champion_fit is not None:
+        fitted = res.registry.load(spec.name, champion, window.champion_fit)
+        predictions["champion"] = fitted.predict(rows.select(against.features))
+    predictions |= judged_baselines(spec, res, rows, history, task)
     log.info("paired intervals over series")
     found = evaluation.evaluate(
         task,
@@ -84,7 +97,7 @@ def evaluate(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -> 
         costs=UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
         seed=spec.seed,
     )
-    evidence = _evidence(spec, res, version, found, champion, against, window)
+    evidence = _evidence(spec, res, version, found, champion, against, window, contract())
     decision = decide(evidence, GatePolicy.from_mapping(spec.gate))  # once more, with who stands then, by the next step
     page = report.build(found, title=f"{spec.name}@{version}", decision=decision)
     uri = _publish(spec, res, version, found, page)
@@ -135,10 +148,8 @@ def _evidence(
     champion: str | None,
     against: Manifest | None,
     window: Window,
+    contract: ContractResult,
 ) -> Any:
-    from resources.contract_test import contract_test
-
-    contract = contract_test(res.registry, spec.name, version)
     cut = getattr(against, window.champion_fit).cut_at if against is not None and window.champion_fit else None
     return found.gate_evidence(
         spec.name,
