@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 from platform_assets import names
@@ -25,47 +26,28 @@ def known_models() -> list[str]:
 def check_model(model: str) -> None:
     """Raises: ConfigurationError naming the models that there are."""
     if model not in known_models():
-        raise ConfigurationError(f"no model {model!r}; known: {', '.join(known_models())}")
+        near = difflib.get_close_matches(model, known_models(), 1)
+        hint = f"did you mean {near[0]}?" if near else None
+        raise ConfigurationError(f"no model {model!r}; known: {', '.join(known_models())}", hint=hint)
 
 
 def why_champion(settings: Settings, model: str) -> Answer:
-    """Which version is champion, since when, from which data, and why; and what was refused since."""
+    """Which version is champion, since when, from which data, and why; what was refused, and what asked for retraining."""
+    from platform_assets import why
+
     check_model(model)
-    ledger = Ledger(settings.ledger_url)
-    champion = ledger.champion(model)
-    decisions = ledger.decisions(model)
-    refused = [d for d in decisions if d.kind == "gate" and not d.evidence.get("promotes")]
-    retraining = [d for d in decisions if d.kind == "retraining"]
-    answer: dict[str, Any] = {
-        "model": model,
-        "champion": champion
-        and {"version": champion.version, "since": champion.at, "reason": champion.reason, "kind": champion.kind},
-        "trained because": champion and champion.evidence.get("trained because"),
-        "data": champion and champion.evidence.get("data"),
-        "before": champion and champion.from_version,
-        "refused": [
-            {"version": d.evidence.get("version"), "at": d.at, "answer": d.answer, "reasons": d.reasons}
-            for d in refused
-        ],
-        "retraining": [{"at": d.at, "answer": d.answer, "reasons": d.reasons} for d in retraining[-5:]],
-    }
-    if champion is None:
-        lines = [f"{model} has no champion yet"]
-    else:
-        lines = [
-            f"{model}@{champion.version} is champion since {champion.at:%Y-%m-%d %H:%M} UTC ({champion.kind})",
-            f"  why:     {champion.reason}",
-            f"  trained: {answer['trained because'] or 'see the version before it'}",
-        ]
-        lines += [f"  data:    {name} {told}" for name, told in (answer["data"] or {}).items()]
-        lines.append(f"  before:  {champion.from_version or 'none'}")
-    lines += [
-        f"  refused: {model}@{r['version']} ({r['answer']}): {'; '.join(r['reasons'])}" for r in answer["refused"]
-    ]
-    lines += [
-        f"  policy:  {r['at']:%Y-%m-%d %H:%M} {r['answer']}: {'; '.join(r['reasons'])}" for r in answer["retraining"]
-    ]
-    return answer, "\n".join(lines)
+    answer = why.why_champion(settings, model)
+    return {**answer, "state": str(settings.state)}, why.told(answer)
+
+
+def said_reason(reason: str) -> str:
+    """The reason without blanks around it.
+
+    Raises: ConfigurationError where nothing is left.
+    """
+    if not reason.strip():
+        raise ConfigurationError("the reason is empty", hint="say why, in words: it stands in the ledger for good")
+    return reason.strip()
 
 
 def roll_back(settings: Settings, model: str, reason: str) -> Answer:
@@ -75,6 +57,7 @@ def roll_back(settings: Settings, model: str, reason: str) -> Answer:
     from resources.clock import Clock
 
     check_model(model)
+    reason = said_reason(reason)
     promotion = Ledger(settings.ledger_url).rollback(model, reason=reason, at=Clock().wall_now())
     settings.registry().mirror_alias(model, promotion.version)
     moved = dg.AssetMaterialization(
@@ -93,6 +76,7 @@ def ask_for_retraining(settings: Settings, model: str, reason: str) -> Answer:
     from resources.clock import Clock
 
     check_model(model)
+    reason = said_reason(reason)
     at = Clock().wall_now()
     episode = f"{at:%Y%m%dT%H%M%S}"
     Ledger(settings.ledger_url).fire(model, "manual", episode, reason=f"by hand: {reason}", at=at)
@@ -117,9 +101,11 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
     said = tables.scan(table).filter(pl.col("model_version") == champion.version)
     said = said.filter(pl.col("issued_at") == pl.col("issued_at").max()).sort("series_id", "target_on").collect()
     if unknown := sorted(set(series) - set(said["series_id"])):
+        live = said["series_id"].unique().sort().to_list()
+        near = difflib.get_close_matches(unknown[0], live, 3)
         raise ConfigurationError(
             f"{model} says nothing about series {unknown[:5]}: not live at {said['issued_at'].max()}, or misspelt",
-            hint=f"such as {said['series_id'].unique().sort().head(3).to_list()}",
+            hint=f"did you mean {', '.join(near)}?" if near else f"such as {', '.join(live[:3])}",
         )
     shown = said.filter(pl.col("series_id").is_in(series)) if series else said
     outputs = [name for task in TASKS.values() for name in task.outputs if name in shown.columns]
@@ -140,6 +126,24 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
     ):
         text = f"{model}@{champion.version}, issued {said['issued_at'].max()}{about}\n{shown.drop('issued_at', 'model_version')}"
     return shown, text
+
+
+def features_with(word: str | None) -> Answer:
+    """Features that a Feast service offers, with their meanings; only those with the word in either."""
+    from platform_assets.components.service_features import features_of, services
+    from platform_assets.science.demand.columns import ALL
+
+    offered = {name: service for service in services() for name in features_of(service)}
+    found = {
+        name: feature
+        for name, feature in ALL.items()
+        if name in offered and (word is None or word.lower() in f"{name} {feature.about}".lower())
+    }
+    if not found:
+        raise ConfigurationError(f"no feature has {word!r} in its name or meaning", hint="`perennial features list`")
+    answer = [{"name": name, "type": feature.dtype, "meaning": feature.about} for name, feature in found.items()]
+    width = max(map(len, found))
+    return {"features": answer}, "\n".join(f"{name:<{width}}  {feature.about}" for name, feature in found.items())
 
 
 def source_of(settings: Settings) -> Any:
@@ -166,9 +170,12 @@ def impact_of(settings: Settings, column: str) -> Answer:
                     (spec.key.to_user_string(), target)
                 )
     if (table, name) not in edges:
-        near = sorted(f"{t}.{c}" for t, c in edges if t == table) or sorted(tables)
+        known = sorted(f"{t}.{c}" for t, c in edges if t == table) or sorted(tables)
+        near = difflib.get_close_matches(column, [f"{t}.{c}" for t, c in edges], 1)
+        meant = f"did you mean {near[0]}? " if near else ""
         raise ConfigurationError(
-            f"nothing is known to depend on {column!r}", hint=f"write it as table.column; known: {', '.join(near[:40])}"
+            f"nothing is known to depend on {column!r}",
+            hint=f"{meant}write it as table.column; known: {', '.join(known[:40])}",
         )
     found: dict[str, set[str]] = {}
     queue = [(table, name)]
@@ -187,21 +194,44 @@ def impact_of(settings: Settings, column: str) -> Answer:
 
 def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
     """What the demo shows at its end, from the ledger and the stored values."""
-    champions, lines = {}, []
+    champions, lines = {}, list[str]()
     for model in known_models():
-        answer, text = why_champion(settings, model)
+        answer, _ = why_champion(settings, model)
         champions[model] = answer
+        if answer["champion"] or model not in outcome["untrained"]:
+            lines += _standing(settings, answer)
         if model in outcome["untrained"]:
             reason = outcome["untrained"][model].removeprefix(f"{model}/training_set: ").replace("\n\n", "\n  ")
-            told = f"{model}: not trained: {reason}"
-            text = f"{text}\n{told}" if answer["champion"] else told
-        lines += [text, ""]
-    report = [f"  report:  {path}" for path in sorted(settings.state.glob("reports/*/latest.html"))]
+            lines.append(f"{model}: not trained: {reason}")
+        lines.append("")
+    first = next((model for model, answer in champions.items() if answer["champion"]), None)
     done = "nothing had to be done: same data, same code" if not outcome["ran"] else f"did: {', '.join(outcome['ran'])}"
     lines += [
-        *report,
-        f"  state:   {settings.state}",
-        f"  {done}; {outcome['seconds']:.0f} s, peak memory {outcome['peak_bytes'] / 1e9:.2f} GB (process tree)",
-        "  next:    make dev (the graph in the UI) · .venv/bin/perennial why demand · .venv/bin/perennial predict demand",
+        f"state:  {settings.state}",
+        f"{done}; {outcome['seconds']:.0f} s, peak memory {outcome['peak_bytes'] / 1e9:.2f} GB (process tree)",
+        "next:   make dev                               the graph in the UI",
     ]
+    if first is not None:
+        lines += [
+            f"        .venv/bin/perennial predict {first:<12} the coming days",
+            f"        .venv/bin/perennial why {first:<16} which data, what was refused, what asked for a retraining",
+        ]
     return {"champions": champions, **outcome, "state": str(settings.state)}, "\n".join(["", *lines])
+
+
+def _standing(settings: Settings, answer: dict[str, Any]) -> list[str]:
+    """A model in a few lines: who answers, what it gained over whom, why it was trained, what was refused last."""
+    model, champion = answer["model"], answer["champion"]
+    if champion is None:
+        lines = [f"{model} has no champion yet"]
+    else:
+        lines, gain = [f"{model}@{champion['version']} is champion since {champion['since']}"], champion["improvement"]
+        if gain and champion["against"]:
+            interval = f"[{gain['low']:.1%}, {gain['high']:.1%}]"
+            lines.append(f"  gain     {gain['estimate']:.1%} {interval} over {champion['against']}")
+        lines.append(f"  trained  {champion['trained_because'] or 'see the version before it'}")
+    if answer["refused"]:
+        refused = answer["refused"][-1]
+        lines.append(f"  refused  {model}@{refused['version']} ({refused['answer']}): {'; '.join(refused['reasons'])}")
+    report = settings.state / "reports" / model / "latest.html"
+    return [*lines, f"  report   {report}"] if report.exists() else lines

@@ -1,16 +1,20 @@
 """`perennial`: the demo, and questions to a state directory."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from platform_assets.errors import PerennialError
+from platform_assets.complaints import complaint
+
+if TYPE_CHECKING:
+    from resources.deployment import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -18,6 +22,10 @@ State = Annotated[Path | None, typer.Option("--state", help="State directory; th
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[
     Path | None, typer.Option("--data", help="Parquet or CSV file of sales lines; simulated where left out.")
+]
+DemoState = Annotated[
+    Path | None,
+    typer.Option("--state", help="State directory; one of the source and file, below .state/, if left out."),
 ]
 Source = Annotated[
     str | None, typer.Option("--source", help="Folder of defs/data; told from the file's schema where left out.")
@@ -33,8 +41,20 @@ def _print(answer: Any, text: str, as_json: bool) -> None:
     print(json.dumps(answer, indent=2, default=str) if as_json else text)
 
 
+def _settings(state: Path | None, *, as_json: bool) -> "Settings":
+    """Settings of the state directory that a command acts on, which is told on stderr."""
+    from platform_assets.locate import current
+
+    settings = current(state)
+    if not as_json:
+        folder = os.path.relpath(settings.state)
+        folder = str(settings.state) if folder.startswith("..") else folder
+        typer.secho(f"state: {folder} (source {settings.source})", err=True, dim=True)
+    return settings
+
+
 @app.command()
-def demo(data: Data = None, source: Source = None, state: State = None, as_json: AsJson = False) -> None:
+def demo(data: Data = None, source: Source = None, state: DemoState = None, as_json: AsJson = False) -> None:
     """Run everything from raw lines to champions; a second run on the same data and code trains nothing."""
     from platform_assets import demo as main_job
     from platform_assets.answers import final_screen
@@ -48,7 +68,7 @@ def demo(data: Data = None, source: Source = None, state: State = None, as_json:
 
 
 @app.command("demo-reset")
-def demo_reset(data: Data = None, source: Source = None, state: State = None) -> None:
+def demo_reset(data: Data = None, source: Source = None, state: DemoState = None) -> None:
     """Delete the state directory of a demo; a directory that no demo has made is left alone."""
     from platform_assets.locate import made
 
@@ -80,9 +100,8 @@ def dev(port: Annotated[int, typer.Option(help="Port on loopback.")] = 3000, sta
 def why(model: str, state: State = None, as_json: AsJson = False) -> None:
     """Say which version of MODEL is champion, since when, from which data, and why."""
     from platform_assets.answers import why_champion
-    from platform_assets.locate import current
 
-    _print(*why_champion(current(state), model), as_json)
+    _print(*why_champion(_settings(state, as_json=as_json), model), as_json)
 
 
 @app.command()
@@ -94,9 +113,8 @@ def rollback(
 ) -> None:
     """Bring the previous champion of MODEL back."""
     from platform_assets.answers import roll_back
-    from platform_assets.locate import current
 
-    _print(*roll_back(current(state), model, reason), as_json)
+    _print(*roll_back(_settings(state, as_json=as_json), model, reason), as_json)
 
 
 @app.command()
@@ -108,9 +126,8 @@ def retrain(
 ) -> None:
     """Ask for one retraining of MODEL; its sensor launches it when the daemon runs (make dev)."""
     from platform_assets.answers import ask_for_retraining
-    from platform_assets.locate import current
 
-    _print(*ask_for_retraining(current(state), model, reason), as_json)
+    _print(*ask_for_retraining(_settings(state, as_json=as_json), model, reason), as_json)
 
 
 @app.command()
@@ -123,13 +140,13 @@ def predict(
 ) -> None:
     """Print the champion's last forecast with the stock level that the stated costs imply."""
     from platform_assets.answers import predictions_of
-    from platform_assets.locate import current
 
-    frame, text = predictions_of(current(state), model, series or [])
+    settings = _settings(state, as_json=as_json)
+    frame, text = predictions_of(settings, model, series or [])
     if csv:
         print(frame.write_csv(), end="")
     else:
-        _print({"model": model, "predictions": frame.to_dicts()}, text, as_json)
+        _print({"model": model, "state": str(settings.state), "predictions": frame.to_dicts()}, text, as_json)
 
 
 @app.command()
@@ -140,12 +157,14 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Train a version of MODEL again from its manifest and compare hashes; also written MODEL@VERSION."""
-    from platform_assets.locate import current
     from platform_assets.reproduction import reproduce_version
 
     model, _, named = model.partition("@")
     answer, text = reproduce_version(
-        current(state), model, version or named or None, lambda line: print(line, file=sys.stderr, flush=True)
+        _settings(state, as_json=as_json),
+        model,
+        version or named or None,
+        lambda line: print(line, file=sys.stderr, flush=True),
     )
     _print(answer, text, as_json)
     if answer["verdict"] != "equal":
@@ -160,9 +179,8 @@ def impact(
 ) -> None:
     """Print what depends on a column, through features and models."""
     from platform_assets.answers import impact_of
-    from platform_assets.locate import current
 
-    _print(*impact_of(current(state), column), as_json)
+    _print(*impact_of(_settings(state, as_json=as_json), column), as_json)
 
 
 features = typer.Typer(no_args_is_help=True, help="Feature values, online and offline.")
@@ -172,6 +190,17 @@ app.add_typer(features, name="features")
 @features.callback()
 def features_group() -> None:
     """Feature values, online and offline."""
+
+
+@features.command("list")
+def features_list(
+    word: Annotated[str | None, typer.Argument(help="Only those with this word in name or meaning.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the features that a model can read, with their meanings."""
+    from platform_assets.answers import features_with
+
+    _print(*features_with(word), as_json)
 
 
 @features.command("diff")
@@ -198,6 +227,9 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="InitResourceContext.*is deprecated")  # dagster-mlflow's own calls
     try:
         app()
-    except PerennialError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        told = complaint(error)
+        if told is None:
+            raise
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(1)

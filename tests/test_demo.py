@@ -168,14 +168,16 @@ def test_the_champion_said_the_coming_28_days_of_every_live_series(demo: Demo) -
 
 def test_why_tells_version_time_data_and_reason(demo: Demo) -> None:
     text = demo.ask("why", "demand").stdout
-    assert re.search(r"demand@1 is champion since \d{4}-\d\d-\d\d \d\d:\d\d UTC \(promotion\)", text)
+    assert re.search(r"demand@1 is champion since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 \(promotion\)", text)
     assert "trained: first training: the demo" in text
     assert "demand/training_set v0" in text
     answer = demo.answer("why", "demand")
     assert answer["champion"]["version"] == "1"
     assert answer["champion"]["reason"] in text
-    assert answer["before"] is None
-    assert set(answer["data"]) == {"tables", "rows", "code"}
+    assert answer["champion"]["before"] is None
+    assert set(answer["champion"]["data"]) == {"tables", "rows", "code"}
+    assert answer["champion"]["improvement"]["low"] > 0
+    assert answer["state"] == str(demo.state)
 
 
 def test_why_of_a_refused_model_tells_the_refusal(demo: Demo, tmp_path: Path) -> None:
@@ -213,7 +215,7 @@ def test_predict_prints_the_forecast_with_the_stock_that_the_costs_imply(demo: D
 def test_predict_of_an_unknown_series_names_some_that_there_are(demo: Demo) -> None:
     with pytest.raises(ConfigurationError, match=r"says nothing about series .*misspelt") as error:
         demo.ask("predict", "demand", "--series", "store_09/sku_0000")
-    assert "store_01/sku_" in str(error.value)
+    assert "did you mean store_0" in str(error.value)
 
 
 def test_impact_answers_on_a_state(demo: Demo) -> None:
@@ -242,6 +244,21 @@ def test_a_retraining_asked_for_by_hand_is_launched_once_with_its_reason(demo: D
         assert "new shelf plan" in request.tags[names.TAG_REASON]
         instance.create_run_for_job(graph.resolve_job_def("retrain_demand"), tags=dict(request.tags))
         assert isinstance(repository.get_sensor_def("demand_retraining")(context), dg.SkipReason)
+    (cause,) = demo.answer("why", "demand")["causes"]
+    assert (cause["trigger"], cause["is_open"]) == ("manual", True)
+    assert "cause:   " in (text := demo.ask("why", "demand").stdout)
+    assert "by hand: new shelf plan: its run has not been asked for yet" in text
+
+
+@pytest.mark.parametrize("command", ["retrain", "rollback"])
+def test_an_empty_reason_is_none(demo: Demo, command: str) -> None:
+    with pytest.raises(ConfigurationError, match="the reason is empty"):
+        demo.ask(command, "demand", "--reason", "  ")
+
+
+def test_every_command_says_which_state_it_asks(demo: Demo) -> None:
+    assert f"state: {demo.state} (source simulator)" in demo.ask("why", "demand").stderr
+    assert "state:" not in demo.ask("why", "demand", "--json").stderr
 
 
 def test_an_error_is_a_message_and_not_a_traceback(
@@ -251,7 +268,10 @@ def test_an_error_is_a_message_and_not_a_traceback(
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert left.value.code == 1
-    assert capsys.readouterr().err.startswith("error: no model 'demnad'; known: demand")
+    said = capsys.readouterr().err
+    assert "\nerror: no model 'demnad'; known: demand" in said
+    assert "hint: did you mean demand?" in said
+    assert "Traceback" not in said
 
 
 def test_the_report_is_a_page_and_figures(demo: Demo) -> None:
@@ -261,7 +281,7 @@ def test_the_report_is_a_page_and_figures(demo: Demo) -> None:
         assert "http://" not in page.replace("http://www.w3.org", "")  # complete in itself
         figures = json.loads((demo.state / "reports" / "demand" / f"{name}.json").read_text())
         assert figures["primary"] == "pinball"
-    assert f"report:  {demo.state}/reports/demand/latest.html" in demo.printed
+    assert f"report   {demo.state}/reports/demand/latest.html" in demo.printed
 
 
 def test_a_version_can_be_rebuilt(demo: Demo) -> None:

@@ -26,6 +26,8 @@ LAYERS = {
     "platform_assets.locate": 6,
     "platform_assets.reproduction": 7,
     "platform_assets.answers": 6,
+    "platform_assets.why": 6,
+    "platform_assets.complaints": 1,
     "platform_assets.entity_diff": 8,
     "platform_assets.cli": 8,
 }

@@ -32,7 +32,12 @@ def judge_candidate(
     version = evaluation["version"]
     now = res.clock.wall_now()
     _record(
-        res.ledger, spec.name, decision.to_dict() | {"version": version}, evidence.to_dict(), now, context.run.run_id
+        res.ledger,
+        spec.name,
+        decision.to_dict() | {"version": version, "trained because": evaluation["reason"]},
+        evidence.to_dict(),
+        now,
+        context.run.run_id,
     )
     champion = res.ledger.champion(spec.name)
     if champion is not None:

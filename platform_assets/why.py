@@ -1,0 +1,121 @@
+"""`perennial why MODEL`: who is champion and why, what was refused, and what has asked for a retraining."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from platform_assets import names
+from resources.ledger import Ledger
+
+if TYPE_CHECKING:
+    from resources.deployment import Settings
+    from resources.ledger_rows import Cause, Decision, Promotion
+
+SHOWN = 5  # of the policy's decisions
+ENDED = ("succeeded", "canceled", "given up")  # statuses of a cause to which nothing more happens
+
+
+def why_champion(settings: Settings, model: str) -> dict[str, Any]:
+    """All that the ledger says of a model's champion, its refused candidates and the causes of its retrainings."""
+    ledger = Ledger(settings.ledger_url)
+    champion, gate = ledger.champion(model), ledger.decisions(model, kind="gate")
+    policy = ledger.decisions(model, kind="retraining")
+    causes = [_cause(cause, gate, _runs(settings, cause)) for cause in ledger.causes(model)]
+    return {
+        "model": model,
+        "champion": champion and _champion(champion),
+        "refused": [_judged(decision) for decision in gate if not decision.evidence.get("promotes")],
+        "causes": causes,
+        "policy": [{"at": d.at.isoformat(), "answer": d.answer, "reasons": d.reasons} for d in policy[-SHOWN:]],
+    }
+
+
+def told(answer: dict[str, Any]) -> str:
+    """The answer as lines."""
+    model, champion = answer["model"], answer["champion"]
+    if champion is None:
+        lines = [f"{model} has no champion yet"]
+    else:
+        lines = [
+            f"{model}@{champion['version']} is champion since {champion['since']} ({champion['kind']})",
+            f"  why:     {champion['reason']}",
+            f"  trained: {champion['trained_because'] or 'see the version before it'}",
+            *(f"  data:    {name} {said}" for name, said in (champion["data"] or {}).items()),
+            f"  before:  {champion['before'] or 'none'}",
+        ]
+    for refused in answer["refused"]:
+        because = f"; trained because: {refused['trained_because']}" if refused["trained_because"] else ""
+        reasons = "; ".join(refused["reasons"])
+        lines.append(
+            f"  refused: {model}@{refused['version']} ({refused['answer']}): {reasons}{because}; at {refused['at']}"
+        )
+    for cause in answer["causes"]:
+        lines.append(f"  cause:   {cause['at']} {cause['reason']}: {_became(cause)}")
+    lines += [f"  policy:  {said['at']} {said['answer']}: {'; '.join(said['reasons'])}" for said in answer["policy"]]
+    return "\n".join(lines)
+
+
+def _champion(champion: Promotion) -> dict[str, Any]:
+    evidence = champion.evidence
+    return {
+        "version": champion.version,
+        "since": champion.at.isoformat(timespec="seconds"),
+        "kind": champion.kind,
+        "reason": champion.reason,
+        "before": champion.from_version,
+        "run_id": champion.run_id,
+        "trained_because": evidence.get("trained because"),
+        "data": evidence.get("data"),
+        "against": evidence.get("against"),
+        "improvement": evidence.get("improvement"),
+    }
+
+
+def _judged(decision: Decision) -> dict[str, Any]:
+    return {
+        "version": decision.evidence.get("version"),
+        "at": decision.at.isoformat(timespec="seconds"),
+        "answer": decision.answer,
+        "reasons": decision.reasons,
+        "run_id": decision.run_id,
+        "trained_because": decision.evidence.get("trained because"),
+    }
+
+
+def _cause(cause: Cause, gate: list[Decision], runs: list[dict[str, str]]) -> dict[str, Any]:
+    ids = {run["run_id"] for run in runs}
+    answer = next((decision for decision in reversed(gate) if decision.run_id and decision.run_id in ids), None)
+    return {
+        "trigger": cause.trigger,
+        "episode": cause.episode,
+        "reason": cause.reason,
+        "at": cause.at.isoformat(timespec="seconds"),
+        "status": cause.status,
+        "is_open": cause.status not in ENDED and answer is None,
+        "runs": runs,
+        "gate": answer and _judged(answer),
+    }
+
+
+def _became(cause: dict[str, Any]) -> str:
+    """What has become of a cause: its newest run, and what the gate said of the version."""
+    if not cause["runs"]:
+        return "its run has not been asked for yet" if cause["is_open"] else cause["status"]
+    newest = cause["runs"][0]
+    run = f"{newest['status'].lower().replace('success', 'done')}, run {newest['run_id'][:8]}"
+    if cause["gate"] is None:
+        return run
+    return f"{run}, version {cause['gate']['version']}: {cause['gate']['answer']}"
+
+
+def _runs(settings: Settings, cause: Cause) -> list[dict[str, str]]:
+    """Runs of a cause, the newest first; none where no Dagster has worked on this state."""
+    home = settings.dagster_home()
+    if not (home / "dagster.yaml").exists():
+        return []
+    wanted = {names.TAG_MODEL: cause.model, names.TAG_CAUSE: f"{cause.trigger}/{cause.episode}"}
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        runs = instance.get_runs(filters=dg.RunsFilter(tags=wanted))
+    return [{"run_id": run.run_id, "status": run.status.value} for run in runs]
