@@ -189,7 +189,7 @@ def said_why(platform: Platform, run: dg.DagsterRun) -> None:
     assert client.get_run(version.run_id).data.tags[names.TAG_REASON] == reason
     assert platform.settings.registry().manifest("demand", "2").reason == reason
     why = json.loads(platform.perennial("why", "demand", "--json"))
-    assert any(entry["answer"] == "retrain" and reason in entry["reasons"] for entry in why["retraining"])
+    assert any(entry["answer"] == "retrain" and reason in entry["reasons"] for entry in why["policy"])
     judged = [decision.evidence["version"] for decision in platform.ledger.decisions("demand", kind="gate")]
     assert judged == ["1", "2"]
 
