@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Answer = tuple[dict[str, Any], str]
+SUMMED = 8  # series of a forecast whose sums are told
 
 
 def known_models() -> list[str]:
@@ -111,21 +112,38 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
     outputs = [name for task in TASKS.values() for name in task.outputs if name in shown.columns]
     shown = shown.select("series_id", "issued_at", "target_on", "model_version", *outputs)
     levels = next(task.levels for task in TASKS.values() if set(task.outputs) == set(outputs))
+    facts = source_of(settings)
     about = ""
     if levels:
-        facts = source_of(settings)
         shown = shown.with_columns(
             stock_level(shown.select(outputs), levels, facts.overstock_cost, facts.stockout_cost)
         )
-        about = (
-            f"; stock_level: one unit too many costs {facts.overstock_cost:.0%} of its price, one too few "
-            f"{facts.stockout_cost:.0%}; whole units, rounded up"
-        )
+        over, short = facts.overstock_cost, facts.stockout_cost
+        price = f"{over:.0%} of its price, one too few {short:.0%}"
+        costs = price if "price" in facts.columns else f"{over:g}, one too few {short:g}"
+        about = f"; stock_level: one unit too many costs {costs}; whole units, rounded up"
+    issued_at = said["issued_at"].dt.convert_time_zone(facts.timezone).max()
     with pl.Config(
         tbl_rows=56, tbl_cols=20, tbl_hide_dataframe_shape=True, float_precision=2, tbl_hide_column_data_types=True
     ):
-        text = f"{model}@{champion.version}, issued {said['issued_at'].max()}{about}\n{shown.drop('issued_at', 'model_version')}"
+        table = str(shown.drop("issued_at", "model_version"))
+    text = "\n".join([f"{model}@{champion.version}, issued {issued_at}{about}", table, *_sums(shown)])
     return shown, text
+
+
+def _sums(shown: pl.DataFrame) -> list[str]:
+    """A line for each of a few series: what its periods add up to."""
+    import polars as pl
+
+    if not {"q500", "stock_level"} <= set(shown.columns) or shown["series_id"].n_unique() > SUMMED:
+        return []
+    sums = shown.group_by("series_id", maintain_order=True).agg(
+        pl.len(), pl.col("q500").sum(), pl.col("stock_level").sum()
+    )
+    return [
+        f"{series}: the {periods} medians add up to {median:.1f}, the stock levels to {level:g} (of the sum itself fewer would do)"
+        for series, periods, median, level in sums.iter_rows()
+    ]
 
 
 def features_with(word: str | None) -> Answer:

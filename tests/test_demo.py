@@ -209,6 +209,8 @@ def test_predict_prints_the_forecast_with_the_stock_that_the_costs_imply(demo: D
     assert ((table["stock_level"] - table["q750"]).abs() <= 1.0).all()
     text = demo.ask("predict", "demand", "--series", series).stdout
     assert "one unit too many costs 10% of its price, one too few 30%" in text
+    assert "issued 2025-02-24 00:00:00+01:00" in text
+    assert f"add up to {table['q500'].sum():.1f}, the stock levels to {table['stock_level'].sum():g}" in text
     assert len(demo.answer("predict", "demand", "--series", series)["predictions"]) == 28
 
 

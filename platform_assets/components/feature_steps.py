@@ -30,7 +30,9 @@ def compute_view(spec: ViewSpec, context: dg.AssetExecutionContext) -> pl.DataFr
     # The day on which a row's last period began; the event time lies after it, where the period ends.
     days = read.group_by(names.EVENT_AT).agg(pl.col(month).max())
     frame = rows.join(days, on=names.EVENT_AT, how="left", maintain_order="left").collect()
-    context.log.info(f"features/{spec.name}: {frame.height:,} rows of {first} to {last}")
+    is_silent = spec.reads == names.PLANS and not context.resources.source.plans
+    why = " (this source announces no plans)" if is_silent else ""
+    context.log.info(f"features/{spec.name}: {frame.height:,} rows of {first} to {last}{why}")
     return frame
 
 

@@ -152,6 +152,8 @@ def decide(evidence: GateEvidence, policy: GatePolicy) -> GateDecision:
     found = _spoken(evidence.improvement)
     asked = f"{policy.min_improvement:+.1%}"
     subject = f"loss against {_opponent(evidence)} improves by {found}"
+    if evidence.improvement.low == evidence.improvement.high == 0.0:
+        subject = f"loss is that of {_opponent(evidence)} in every sample: its predictions are as good as identical"
     if evidence.improvement.low > policy.min_improvement:
         return _decision(evidence, "better", promotes=True, reasons=[f"{subject}, beyond noise above {asked}"])
     if evidence.improvement.high < policy.min_improvement:

@@ -99,7 +99,7 @@ def resources_at(folder: Path) -> dict[str, Any]:
     return {
         "tables": tables,
         "io_manager": DeltaIOManager(tables),
-        "source": SimpleNamespace(period_days=1),
+        "source": SimpleNamespace(period_days=1, plans={}),
         "clock": Clock(None),
         "feature_store": FeatureStoreResource(state=str(folder / "feast"), tables=str(folder / "tables")),
     }

@@ -48,6 +48,7 @@ def segments(*improvements: Interval, series: int = 100) -> tuple[SegmentEvidenc
         ({"improvement": BETTER}, {"min_improvement": 0.10}, "not_better", False, "below \\+10.0%"),
         ({"improvement": Interval(-0.01, -0.02, 0.0)}, {"min_improvement": -0.03}, "better", True, "above -3.0%"),
         ({"improvement": Interval(0.02, 0.0, 0.04)}, {}, "undecided", False, "noise"),
+        ({"improvement": Interval(0.0, 0.0, 0.0)}, {}, "undecided", False, "loss is that of champion 3 .* identical"),
         ({"improvement": UNKNOWN}, {}, "undecided", False, "no interval"),
         ({"rows": 49}, {}, "undecided", False, "49 rows, the policy asks for 50"),
         ({"rows": 49}, {"undecided": "promote"}, "undecided", True, "49 rows"),
