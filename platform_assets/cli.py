@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -86,14 +85,22 @@ def dev(port: Annotated[int, typer.Option(help="Port on loopback.")] = 3000, sta
     from platform_assets import demo as main_job
     from platform_assets.definitions import PROJECT, child_environment
     from platform_assets.locate import current
+    from platform_assets.serving_ui import serve
 
     settings = current(state)
     home = main_job.prepare_home(settings)
     main_job.tidy(settings)
-    print(f"Dagster on http://127.0.0.1:{port} for {settings.state} (stop with Ctrl-C)", flush=True)
-    dagster = Path(sys.executable).with_name("dagster")
+    print(f"starting Dagster on {settings.state}; the address follows (stop with Ctrl-C)", flush=True)
+    dagster, url = Path(sys.executable).with_name("dagster"), f"http://127.0.0.1:{port}"
     arguments = ["dev", "-w", "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)]
-    raise typer.Exit(subprocess.call([str(dagster), *arguments], cwd=PROJECT, env=child_environment(settings, home)))
+    code = serve(
+        [str(dagster), *arguments],
+        folder=PROJECT,
+        environment=child_environment(settings, home),
+        url=url,
+        announce=lambda url: print(f"Dagster answers on {url} for {settings.state} (stop with Ctrl-C)", flush=True),
+    )
+    raise typer.Exit(code)
 
 
 @app.command()

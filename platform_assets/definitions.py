@@ -32,6 +32,8 @@ BETA = (
     "Class `CodeReferencesMetadataValue`",
     "Function `load_definitions_from_module",
     "InitResourceContext",
+    "Parameter `",
+    "Function `dev_command`",
 )
 
 

@@ -60,9 +60,11 @@ def reproduce_version(
     rebuilt = manifest
     module = Path(component_tree().defs_module_path) / "models" / model / f"{spec.module.rpartition('.')[2]}.py"
     rebuilt = replace(rebuilt, code=code_of(module), platform=platform_name(), device=device)
-    for kind in KINDS:
+    for number, kind in enumerate(KINDS, 1):
         old = manifest.fit(kind)
-        echo(f"{model}@{version}, {kind} fit: {old.row_count:,} rows, labels known by {old.cut_at:%Y-%m-%d}")
+        echo(
+            f"{model}@{version}, fit {number} of {len(KINDS)} ({kind}): {old.row_count:,} rows, labels known by {old.cut_at:%Y-%m-%d}"
+        )
         with Compute(cpu=1, memory="1Gi", threads=manifest.threads).limits():
             fitted, fit = fit_once(spec, rows.fit, fit_settings, old.cut_at)
         rebuilt = replace(rebuilt, **{kind: replace(fit, files=old.files)})
