@@ -21,10 +21,14 @@ FOLDER = "baselines"  # of the artifacts that keep what the slow ones said
 def judged_baselines(
     spec: ModelSpec, res: Any, rows: pl.DataFrame, history: pl.DataFrame, task: Task
 ) -> dict[str, pl.DataFrame]:
-    """What each baseline of the model, or of its task, says of every row: name -> frame of the task's outputs."""
-    from platform_assets.science.baselines import SAMPLED, for_rows
+    """What each baseline of the model, or of its task, says of every row: name -> frame of the task's outputs.
 
-    named = spec.baselines or task.baselines
+    Of the task's, those that read the weekday only where periods are days: of weeks they would say what others say.
+    """
+    from platform_assets.science.baselines import BY_WEEKDAY, SAMPLED, for_rows
+
+    has_weekdays = res.source.period_days == 1
+    named = spec.baselines or tuple(name for name in task.baselines if has_weekdays or name not in BY_WEEKDAY)
     slow = tuple(name for name in named if name in SAMPLED)
     common: dict[str, Any] = {"period_days": res.source.period_days, "seed": spec.seed}
     found = for_rows([name for name in named if name not in slow], rows, history, task, **common)

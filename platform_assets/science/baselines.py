@@ -116,13 +116,14 @@ QUANTILE_BASELINES: Final[Mapping[str, Callable[[History, Sequence[float]], Arra
 }
 # Of a seeded sample of the judged series only: null elsewhere, and so never the best baseline unless it is all of them.
 SAMPLED: Final[Mapping[str, automatic.Automatic]] = {"auto_ets": automatic.auto_ets, "auto_arima": automatic.auto_arima}
+BY_WEEKDAY: Final = ("weekday_quantile",)  # says nothing of its own where periods are weeks
 DESCRIPTIONS: Final[Mapping[str, str]] = {
     "moving_average": "mean of the last 28 days",
     "seasonal_naive": "the last value of the same weekday (of the same week a year ago where periods are weeks)",
     "historical_quantile": "quantiles of the series' last 364 days",
     "recent_quantile": "quantiles of the series' last 56 days",
     "weekday_quantile": "quantiles of the same weekday in the series' last 364 days",
-    "exponential_smoothing": "ETS(A,N,A): level and weekly season, parameters fitted for each series on 182 days",
+    "exponential_smoothing": "ETS(A,N,A): level and season (of weekdays where periods are days), parameters fitted for each series on 182 days",
     "arima": "ARIMA(1,0,1) with a mean, fitted for each series on 182 days",
     "auto_ets": "ETS whose form is chosen for each series by AICc on 112 days (two years of weeks) before the first date",
     "auto_arima": "seasonal ARIMA whose orders are chosen for each series by AICc on 112 days (two years of weeks) before the first date",

@@ -105,3 +105,22 @@ def test_by_default_a_quantile_model_meets_every_baseline_and_a_probability_none
     found = judged_baselines(spec, Resources(tmp_path), last, history, PROBABILITY)
     assert tuple(found) == PROBABILITY.baselines
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("period_days", "has_weekdays"), [(1, True), (7, False)])
+def test_the_weekday_is_a_baseline_of_days_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, period_days: int, has_weekdays: bool
+) -> None:
+    """In a weekly report two lines said the same to the last digit."""
+
+    def nothing(names: Any, rows: pl.DataFrame, *_: Any, **__: Any) -> dict[str, pl.DataFrame]:
+        return {name: rows.select(pl.lit(0.0).alias(output) for output in task.outputs) for name in names}
+
+    task, resources = QUANTILES, Resources(tmp_path)
+    resources.source.period_days = period_days
+    monkeypatch.setattr(baselines, "for_rows", nothing)
+    found = judged_baselines(Model(), resources, *world(), task)  # pyright: ignore[reportArgumentType]
+    assert ("weekday_quantile" in found) == has_weekdays
+    assert set(task.baselines) - set(found) == (set() if has_weekdays else {"weekday_quantile"})
+    asked = judged_baselines(Model(("weekday_quantile",)), resources, *world(), task)  # pyright: ignore[reportArgumentType]
+    assert set(asked) == {"weekday_quantile"}
