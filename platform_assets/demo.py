@@ -26,6 +26,7 @@ from resources.ledger import Ledger
 Echo = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 LAUNCHER = "perennial/launcher"  # tag of the demo's own runs
+M_MMAP_THRESHOLD = -3  # malloc.h
 FIRST_MODEL = "demand"  # its champion is what the demo is about; the others follow
 
 
@@ -44,6 +45,7 @@ def run(settings: Settings, echo: Echo) -> dict[str, Any]:
     that could not be trained, with the reason.
     Raises: DemoFailedError where a stage failed, or where no model could be trained.
     """
+    give_memory_back()
     started, ran = time.monotonic(), list[str]()
     ledger = Ledger(settings.ledger_url)
     untrained: dict[str, str] = {}  # model to why
@@ -245,10 +247,15 @@ def _failed_steps(result: Any) -> Iterator[tuple[str, Any]]:
 
 
 def give_memory_back() -> None:
-    """What steps have freed goes back to the system: in one process that runs them all, the C library keeps it."""
+    """What steps have freed goes back to the system: in one process that runs them all, the C library keeps it.
+
+    From the first call on, blocks of a megabyte or more go back as soon as they are freed.
+    """
     gc.collect()
     with suppress(OSError, AttributeError):  # another C library than GNU's
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(M_MMAP_THRESHOLD, 1 << 20)
+        library.malloc_trim(0)
 
 
 @contextmanager
