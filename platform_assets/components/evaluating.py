@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -41,18 +40,11 @@ def evaluate_candidate(
 
 def evaluate(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The candidate against who is champion now and the baselines: what the gate reads, and what the UI shows."""
-    from resources.contract_test import contract_test_beside
-
-    with (
-        res.compute.profile(spec.compute).limits(),
-        contract_test_beside(res.registry, spec.name, candidate["version"]) as contract,
-    ):
-        return _evaluated(spec, res, log, candidate, contract)
+    with res.compute.profile(spec.compute).limits():
+        return _evaluated(spec, res, log, candidate)
 
 
-def _evaluated(
-    spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any], contract: Callable[[], ContractResult]
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _evaluated(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     import polars as pl
 
     from platform_assets.components.judged_baselines import judged_baselines
@@ -61,6 +53,7 @@ def _evaluated(
     from platform_assets.science.gate import GatePolicy, decide
     from platform_assets.science.stock_cost import UnitCosts
     from platform_assets.science.tasks import TASKS
+    from resources.contract_test import contract_test_beside
 
     version = candidate["version"]
     task = TASKS[spec.task]
@@ -84,20 +77,22 @@ def _evaluated(
     elif champion is not None and against is not None and window.champion_fit is not None:
         fitted = res.registry.load(spec.name, champion, window.champion_fit)
         predictions["champion"] = fitted.predict(rows.select(against.features))
-    predictions |= judged_baselines(spec, res, rows, history, task)
-    log.info("paired intervals over series")
-    found = evaluation.evaluate(
-        task,
-        rows,
-        predictions,
-        label=spec.label,
-        champion="champion" if "champion" in predictions else None,
-        segments=segments.describe(rows, history),
-        history=history,
-        costs=UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
-        seed=spec.seed,
-    )
-    evidence = _evidence(spec, res, version, found, champion, against, window, contract())
+    # Not before: the process of the contract test and what was read for this one would be in memory together.
+    with contract_test_beside(res.registry, spec.name, version) as contract:
+        predictions |= judged_baselines(spec, res, rows, history, task)
+        log.info("paired intervals over series")
+        found = evaluation.evaluate(
+            task,
+            rows,
+            predictions,
+            label=spec.label,
+            champion="champion" if "champion" in predictions else None,
+            segments=segments.describe(rows, history),
+            history=history,
+            costs=UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
+            seed=spec.seed,
+        )
+        evidence = _evidence(spec, res, version, found, champion, against, window, contract())
     decision = decide(evidence, GatePolicy.from_mapping(spec.gate))  # once more, with who stands then, by the next step
     page = report.build(found, title=f"{spec.name}@{version}", decision=decision)
     uri = _publish(spec, res, version, found, page)

@@ -26,7 +26,11 @@ def check(days: int, *, origins: int = 3, horizon_days: int = 28, period_days: i
         (92, {}, None),  # 84 judged, a week of labels one day ahead before them
         (91, {}, r"needs 8 days .* window of 84 days \(3 origins\), found 7: sales span 91 days.*`origins: 2` in"),
         (60, {}, r"needs 8 days .* found 0: sales span 60 days.*`origins: 1` in"),
-        (35, {}, r"needs .* found 0: sales span 35 days.*1 more days would do with `origins: 1`.*shorter `horizon_days`"),
+        (
+            35,
+            {},
+            r"needs .* found 0: sales span 35 days.*1 more days would do with `origins: 1`.*shorter `horizon_days`",
+        ),
         (60, {"origins": 12, "horizon_days": 7, "label_days": 7}, r"needs 14 days .*`origins: 6` in .*models/demand/"),
         (98, {"origins": 12, "horizon_days": 7, "label_days": 7}, None),
         (98, {"period_days": 7, "label_days": 7}, None),
