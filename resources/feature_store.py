@@ -5,8 +5,8 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import Field
 
 from platform_assets import names
 from platform_assets.errors import FeatureStoreError
+from resources.feast_repository.plan import Plan
 from resources.online_places import online_store
 from resources.source_digest import source_digest
 
@@ -45,6 +46,10 @@ class Applied:
     services: tuple[str, ...]
     left_over: tuple[str, ...]
     is_changed: bool
+    plan: Plan = field(
+        default_factory=lambda: Plan(())
+    )  # what was to be done; empty where the same repository had been applied before
+    held: int = 0  # objects that the registry has now
 
 
 class FeatureStoreResource(dg.ConfigurableResource):
@@ -67,12 +72,26 @@ class FeatureStoreResource(dg.ConfigurableResource):
     )
     link: str = Field(default="", description="Symbolic link to `state`, for feast commands; none if empty.")
 
-    def apply(self) -> Applied:
-        """Bring the registry and the online tables in line with the repository; nothing is deleted.
+    def apply(
+        self,
+        *,
+        say: Callable[[str], None] = lambda text: None,
+        delete: Collection[str] = (),
+        held_before: int = 0,
+        accept_empty_registry: bool = False,
+        plan_only: bool = False,
+    ) -> Applied:
+        """Bring the registry and the online tables in line with the repository; what is to be done is said before.
 
-        Safe beside other applies; does nothing but look where the same repository has been applied before.
+        Nothing is deleted but what `delete` names. Safe beside other applies; does nothing but look where the same
+        repository has been applied before. `held_before`: objects that the registry had after the last apply.
+        Raises: FeatureStoreError for a registry that has lost everything; ConfigurationError for a deletion of what the
+        repository still defines.
         """
         from feast import Entity, FeatureService, FeatureView, Project
+
+        from resources.feast_repository.registry import brought_in_line, held
+        from resources.feast_repository.store import one_writer
 
         self._write_yaml()
         module = importlib.import_module(self.module)
@@ -82,18 +101,35 @@ class FeatureStoreResource(dg.ConfigurableResource):
         store = self._store()
         digest = _digest([_definition(o) for o in views.values()], [_service(o) for o in services.values()])
 
-        def bring_in_line() -> bool:
-            if digest == self._applied_digest(store):
-                return False
-            store.apply(objects)
-            # Last, so that a killed apply is done again.
-            store.apply(Project(name=self.project, description="Perennial", tags={_DIGEST: digest}))
-            return True
+        def bring_in_line() -> tuple[bool, Plan]:
+            if digest == self._applied_digest(store) and not delete:
+                return False, Plan(())
+            plan = brought_in_line(
+                store,
+                objects,
+                say=say,
+                delete=delete,
+                held_before=held_before,
+                accept_empty_registry=accept_empty_registry,
+                plan_only=plan_only,
+            )
+            if not plan_only:
+                # Last, so that a killed apply is done again.
+                store.apply(Project(name=self.project, description="Perennial", tags={_DIGEST: digest}))
+            return not plan_only, plan
 
-        is_changed = _beside_others(bring_in_line)
-        held = [v.name for v in store.list_feature_views()], [s.name for s in store.list_feature_services()]
-        left_over = sorted({*held[0]} - {*views}) + sorted({*held[1]} - {*services})
-        return Applied(tuple(sorted(views)), tuple(sorted(services)), tuple(left_over), is_changed)
+        with one_writer(store.config):
+            is_changed, plan = _beside_others(bring_in_line)
+        found = {kind: names for kind, names in held(store).items() if kind != "project"}
+        left_over = sorted({*found["feature view"]} - {*views}) + sorted({*found["feature service"]} - {*services})
+        return Applied(
+            tuple(sorted(views)),
+            tuple(sorted(services)),
+            tuple(left_over),
+            is_changed,
+            plan,
+            sum(len(names) for names in found.values()),
+        )
 
     def historical(self, rows: "pl.DataFrame", service: str, at: str = names.ISSUED_AT) -> "pl.DataFrame":
         """The rows, as many and in the same order, with every feature of the service as known at `at`.

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from platform_assets import names
 from platform_assets.errors import FeatureStoreError
@@ -26,10 +26,11 @@ class InMemoryFeatureStore:
     _online: "dict[str, pl.DataFrame]" = field(default_factory=dict)
     _is_applied: bool = False
 
-    def apply(self) -> Applied:
+    def apply(self, **settings: Any) -> Applied:
         """Nothing to bring in line."""
         before, self._is_applied = self._is_applied, True
-        return Applied(tuple(sorted(self.frames)), tuple(sorted(self.services)), (), not before)
+        views, services = tuple(sorted(self.frames)), tuple(sorted(self.services))
+        return Applied(views, services, (), not before, held=len(views) + len(services))
 
     def historical(self, rows: "pl.DataFrame", service: str, at: str = names.ISSUED_AT) -> "pl.DataFrame":
         """As the gateway's."""

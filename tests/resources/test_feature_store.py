@@ -243,3 +243,32 @@ def test_parallel_applies_and_loads_lose_nothing(tmp_path: Path) -> None:
     store = FeatureStoreResource(state=str(tmp_path / "feast"), tables=str(tmp_path / "tables"))
     assert not store.apply().is_changed
     assert store.views("demand_v1") == ("demand_history", "price_history", "season", "offer")
+
+
+def test_the_registry_is_planned_before_it_is_written_and_never_silently_empty(tmp_path: Path) -> None:
+    """A registry lost to a wrong path or a killed commit opens without error, as an empty one."""
+    store, said = FeatureStoreResource(state=str(tmp_path / "feast"), tables=str(tmp_path / "tables")), []
+    assert not store.apply(say=said.append, plan_only=True).is_changed
+    assert "feature view `season` is added" in said.pop()
+    applied = store.apply(say=said.append)
+    assert (applied.is_changed, applied.held, applied.left_over) == (True, 12, ())
+    with pytest.raises(ConfigurationError, match="delete names season, which the repository still defines"):
+        store.apply(delete=["season"])
+    lost = FeatureStoreResource(state=str(tmp_path / "elsewhere"), tables=str(tmp_path / "tables"))
+    with pytest.raises(FeatureStoreError, match=r"held 12 objects\. Nothing was written"):
+        lost.apply(held_before=applied.held)
+    assert not lost.apply(plan_only=True).held
+    assert lost.apply(held_before=applied.held, accept_empty_registry=True).held == 12
+
+
+def test_what_the_repository_no_longer_names_stays_until_somebody_says_so(tmp_path: Path) -> None:
+    from feast import FeatureService
+
+    store = FeatureStoreResource(state=str(tmp_path / "feast"), tables=str(tmp_path / "tables"))
+    store.apply()
+    inner = store._store()
+    inner.apply([FeatureService(name="last_year", features=[inner.get_feature_view("season")])])
+    assert store.apply().left_over == ("last_year",)
+    deleted = store.apply(delete=["last_year"])
+    assert deleted.plan.text(delete=["last_year"]).startswith("feature service `last_year`: is deleted")
+    assert store.apply().left_over == ()
