@@ -190,6 +190,35 @@ def impact(
     _print(*impact_of(_settings(state, as_json=as_json), column), as_json)
 
 
+@app.command()
+def backtest(
+    model: str,
+    policies: Annotated[
+        str, typer.Option(help="Comma-separated; `never` is told beside them.")
+    ] = "weekly,monthly,quarterly,threshold",
+    weeks: Annotated[int, typer.Option(min=2, max=520, help="Weeks to replay, up to the last known one.")] = 26,
+    rows: Annotated[int, typer.Option(min=1000, help="Most rows that a training is fitted on.")] = 40_000,
+    price: Annotated[float, typer.Option(min=0, help="Of a training, as a share of an average week's loss.")] = 0.02,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay history under retraining policies: what each would have cost and gained, trained for real."""
+    from platform_assets.backtesting import backtest_policies
+
+    settings = _settings(state, as_json=as_json)
+    named = [name.strip() for name in policies.split(",") if name.strip()]
+    answer, text = backtest_policies(
+        settings,
+        model,
+        policies=named,
+        weeks=weeks,
+        rows=rows,
+        price=price,
+        echo=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    _print(answer, text, as_json)
+
+
 features = typer.Typer(no_args_is_help=True, help="Feature values, online and offline.")
 app.add_typer(features, name="features")
 

@@ -353,6 +353,27 @@ def test_a_champion_whose_features_are_no_more_does_not_block_its_successor(
         predicting.predict_champion(spec_of("demand"), context)  # pyright: ignore[reportArgumentType]
 
 
+def test_policies_are_replayed_with_real_trainings_and_resumed(demo: Demo) -> None:
+    arguments = ["backtest", "dormant", "--policies", "weekly,monthly", "--weeks", "3", "--rows", "1000"]
+    first = invoke(*arguments, "--state", str(demo.state), "--json")
+    again = invoke(*arguments, "--state", str(demo.state), "--json")
+    assert first.stderr.count("trained on labels known by") == again.stderr.count("kept from before") == 3
+    assert "kept from before" not in first.stderr
+    found, kept = json.loads(first.stdout), json.loads(again.stdout)
+    assert found == kept
+    trained = {policy["policy"]: policy["trained_before"] for policy in found["policies"]}
+    assert (trained["never"], trained["weekly"], trained["monthly"]) == ([], found["weeks"][1:], [])
+    costs = {policy["policy"]: policy["cost"] for policy in found["policies"]}
+    assert costs["best in hindsight"] <= min(costs["never"], costs["weekly"])
+    weekly = next(policy for policy in found["policies"] if policy["policy"] == "weekly")
+    assert weekly["cost"] == pytest.approx(weekly["loss"] + 2 * found["price_of_a_training"])
+
+
+def test_an_unknown_policy_is_named(demo: Demo) -> None:
+    with pytest.raises(ConfigurationError, match="no policy 'daily'; known: never, weekly"):
+        invoke("backtest", "dormant", "--policies", "daily", "--state", str(demo.state))
+
+
 def test_the_source_is_told_from_the_file(demo: Demo) -> None:
     answer = json.loads(invoke("demo", "--data", str(demo.world), "--state", str(demo.state), "--json").stdout)
     assert answer["ran"] == []

@@ -29,6 +29,7 @@ LAYERS = {
     "platform_assets.why": 6,
     "platform_assets.complaints": 1,
     "platform_assets.serving_ui": 1,
+    "platform_assets.backtesting": 8,
     "platform_assets.entity_diff": 8,
     "platform_assets.cli": 8,
 }

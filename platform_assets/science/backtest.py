@@ -6,15 +6,17 @@ hindsight is a shortest path.
 Source: Mahadevan and Mathioudakis (2024), Cost-aware retraining for machine learning (CARA), Knowledge-Based Systems 293.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from platform_assets.errors import ConfigurationError, SchemaError
+from platform_assets.science.bootstrap import Interval, Resampler
 
 Floats = NDArray[np.float64]
 
@@ -164,3 +166,55 @@ def cross_fitted_best(losses: Losses, price: float, *, seed: int = 0) -> float:
         _, schedule = best_schedule(losses.summed(~held), price * (~held).sum() / whole)
         cost += float(scheduled(losses.summed(held), schedule).sum()) + price * len(schedule) * held.sum() / whole
     return cost
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a policy would have cost. Shares are of what `never` would have lost; positive `saved` is better."""
+
+    name: str
+    trainings: (
+        tuple[int, ...] | None
+    )  # before which periods; None where halves of the series have schedules of their own
+    seconds: float | None
+    loss: float | None
+    cost: float  # loss and the trainings' price
+    saved: Interval | None  # 1 - cost / never's, paired over series; None for what has no walk of its own
+
+
+def outcomes(losses: Losses, policies: Mapping[str, Policy], price: float, *, seed: int = 0) -> list[Outcome]:
+    """Each policy's, `never` first, and after them the best schedule in hindsight, flattered and cross-fitted.
+
+    `price`: of a training, in units of loss; it is borne by all series alike.
+    """
+    series = losses.loss.shape[2]
+    resampler = Resampler(pl.Series([f"{at:06d}" for at in range(series)]), seed=seed)
+    alone = losses.loss[0].sum(axis=0)  # (series,), of never
+    found = []
+    for name, policy in {"never": never, **policies}.items():
+        answers, trained = walk(losses, policy)
+        lost = losses.loss[answers, np.arange(answers.size)].sum(axis=0)
+        borne = lost + price * len(trained) / series
+        saved = resampler.improvement(borne, alone)
+        seconds = float(losses.seconds[trained].sum())
+        found.append(Outcome(name, tuple(trained), seconds, float(lost.sum()), float(borne.sum()), saved))
+    cost, schedule = best_schedule(losses.summed(), price)
+    spent = float(losses.seconds[schedule].sum())
+    found.append(Outcome("best in hindsight", tuple(schedule), spent, cost - price * len(schedule), cost, None))
+    honest = cross_fitted_best(losses, price, seed=seed)
+    found.append(Outcome("best in hindsight, cross-fitted", None, None, None, honest, None))
+    return found
+
+
+def recommendation(found: Sequence[Outcome]) -> str:
+    """One sentence: which policy, or that none can be told from never."""
+    walked = [outcome for outcome in found if outcome.saved is not None and outcome.trainings]
+    best = max(walked, key=lambda outcome: outcome.saved.estimate if outcome.saved else 0.0, default=None)
+    if best is None or best.saved is None:
+        return "No policy would have trained once."
+    told = f"{best.saved.estimate:+.1%} [{best.saved.low:+.1%}, {best.saved.high:+.1%}] of never's cost"
+    if best.saved.low > 0:
+        return f"`{best.name}` saves {told}, with {len(best.trainings or ())} trainings."
+    worst = [o for o in walked if o.saved is not None and o.saved.high < 0]
+    costly = f" {', '.join(f'`{o.name}`' for o in worst)} would have cost more than never." if worst else ""
+    return f"No policy can be told from never on this history: the best, `{best.name}`, saves {told}.{costly}"

@@ -1,6 +1,7 @@
 """Walks over a matrix of losses, and the best schedule against every other one."""
 
 import itertools
+import re
 from datetime import date, timedelta
 
 import numpy as np
@@ -111,6 +112,38 @@ def test_a_cross_fitted_schedule_promises_less_where_there_is_only_noise() -> No
         honest += backtest.cross_fitted_best(world, 0.5, seed=seed)
     assert flattered < 0.97 * static
     assert honest > 0.995 * static
+
+
+def test_outcomes_add_up_and_are_paired_with_never() -> None:
+    world = losses(5, 12, series=40, drift=0.1)
+    found = {o.name: o for o in backtest.outcomes(world, {"every 3": backtest.every(3)}, price=2.0)}
+    never, third = found["never"], found["every 3"]
+    assert (never.trainings, never.seconds, never.saved.estimate) == ((), 0.0, 0.0)  # pyright: ignore[reportOptionalMemberAccess]
+    assert (third.trainings, third.seconds) == ((3, 6, 9), 9.0)
+    total = world.summed()
+    lost = sum(total[at - at % 3, at] for at in range(12))
+    assert (third.loss, third.cost) == pytest.approx((lost, lost + 6.0))
+    assert third.saved is not None
+    assert third.saved.estimate == pytest.approx(1 - (lost + 6.0) / total[0].sum())
+    best = found["best in hindsight"]
+    assert best.cost <= min(never.cost, third.cost)
+    assert best.loss is not None
+    assert best.trainings is not None
+    assert best.cost == pytest.approx(best.loss + 2.0 * len(best.trainings))
+
+
+@pytest.mark.parametrize(
+    ("drift", "price", "told"),
+    [
+        (0.3, 0.1, "`every 3` saves \\+"),
+        (0.0, 0.0, "No policy can be told from never on this history"),
+        (0.0, 50.0, "`every 3` would have cost more than never"),
+    ],
+)
+def test_the_recommendation_says_what_the_interval_says(drift: float, price: float, told: str) -> None:
+    world = losses(6, 12, series=200, drift=drift)
+    found = backtest.outcomes(world, {"every 3": backtest.every(3)}, price=price)
+    assert re.search(told, backtest.recommendation(found))
 
 
 @pytest.mark.parametrize(
