@@ -68,14 +68,15 @@ def feast(folder: Path, *arguments: str) -> str:
 
 
 @contextmanager
-def server(folder: Path, path: str, *arguments: str) -> Iterator[str]:
+def server(folder: Path, path: str, *arguments: str, config: str | None = None) -> Iterator[str]:
     """The URL of a Feast server that answers at `path`; it is stopped by its own process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     with (folder.parent / f"{arguments[0]}.log").open("w") as log:
-        process = subprocess.Popen([FEAST, *arguments, "-h", "127.0.0.1", "-p", str(port)], cwd=folder, stdout=log, stderr=log)  # fmt: skip
+        chosen = ["-c", str(folder), "-f", config] if config else []
+        process = subprocess.Popen([FEAST, *chosen, *arguments, "-h", "127.0.0.1", "-p", str(port)], cwd=folder, stdout=log, stderr=log)  # fmt: skip
     try:
         deadline = time.monotonic() + 240
         while process.poll() is None and time.monotonic() < deadline:
@@ -128,7 +129,8 @@ def test_the_feature_server_answers_what_the_offline_store_knows(checkout: tuple
     entities = {"series_id": ["2/b", "1/a", "9/nobody"], "target_day": [DAY, DAY, DAY]}
     rows = pl.DataFrame(entities).with_columns(issued_at=pl.lit(now))
     known = store.historical(rows, "demand_v1")
-    with server(folder, "/health", "serve", "--no-access-log") as url:
+    # The file in the state says when the source ended; the repository's own judges TTLs at the wall clock.
+    with server(folder, "/health", "serve", "--no-access-log", config=f"{store.state}/feature_store.yaml") as url:
         answer = ask(f"{url}/get-online-features", {"feature_service": "demand_v1", "entities": entities})
     served = dict(zip(answer["metadata"]["feature_names"], (r["values"] for r in answer["results"]), strict=True))
     assert set(served) == {"series_id", "target_day", *store.features("demand_v1")}
