@@ -219,23 +219,25 @@ def _origins(evaluation: Evaluation) -> str:
 def _figures(evaluation: Evaluation) -> str:
     figures = evaluation.figures[evaluation.candidate]
     opponents = [c for c in evaluation.comparisons.values() if c.rows == evaluation.rows]
-    rows = [
-        [
-            words.FIGURES[name],
-            words.number(figures[name]),
-            *(words.percent(c.improvements[name]) if name in c.improvements else "" for c in opponents),
-        ]
+    own = [[words.FIGURES[name], words.number(figures[name])] for name in words.FIGURES if name in figures]
+    paired = [
+        [words.FIGURES[name], words.plain(c.opponent), words.percent(c.improvements[name])]
         for name in words.FIGURES
-        if name in figures
+        for c in opponents
+        if name in c.improvements
     ]
-    if evaluation.levels:
-        gains = [words.points(c.calibration) if c.calibration else "" for c in opponents]
-        rows.append(["Nearer to calibration, mean over the quantiles", "", *gains])
-    named = [f"Less than {words.plain(c.opponent)} by" for c in opponents]
+    paired += [
+        ["Distance from calibration, mean over the quantiles", words.plain(c.opponent), words.points(c.calibration)]
+        for c in opponents
+        if c.calibration is not None
+    ]
     return section(
         "All figures",
-        "Of this model, and how much lower each is than every other method's on the same forecasts, with its interval.",
-        table(["Figure", "Value", *named], rows, numbers=tuple(range(1, len(opponents) + 2))),
+        "Of this model, each with its interval; and how much lower each is than every other method's on the same forecasts.",
+        table(["Figure", "Value"], own, numbers=(1,))
+        + "<details><summary>Show each against every method</summary>"
+        + table(["Figure", "Compared with", "Less by"], paired, numbers=(2,))
+        + "</details>",
     )
 
 
