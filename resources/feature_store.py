@@ -1,16 +1,13 @@
 """The Feast gateway: one registry, one offline and one online store, whatever holds them."""
 
-import hashlib
 import importlib
 import json
 import os
-import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import cache
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -18,20 +15,19 @@ from pydantic import Field
 from platform_assets import names
 from platform_assets.errors import FeatureStoreError
 from resources.feast_repository.plan import Plan
+from resources.feature_definitions import definition_of, digest_of, polars_type, service_of
+from resources.feature_registry import beside_others, opened_store, replace_link
 from resources.online_places import online_store
 from resources.source_digest import source_digest
 
 if TYPE_CHECKING:
     import polars as pl
     from feast import FeatureService, FeatureStore, FeatureView
-    from feast.repo_config import RepoConfig
 
     from resources.feast_polars.parity import Parity
 
 _AT = "event_timestamp"  # Feast's name for a row's time
 _DIGEST = "perennial_digest"  # tag of the registry's project: the repository that was applied last
-_ATTEMPTS = 8  # of a write to the registry beside other processes; they wait up to half a minute in all
-_T = TypeVar("_T")
 COMPUTED_BY = "computed_by"  # tag of a feature view: the function that computes it
 
 
@@ -99,7 +95,7 @@ class FeatureStoreResource(dg.ConfigurableResource):
         views = {o.name: o for o in objects if isinstance(o, FeatureView)}
         services = {o.name: o for o in objects if isinstance(o, FeatureService)}
         store = self._store()
-        digest = _digest([_definition(o) for o in views.values()], [_service(o) for o in services.values()])
+        digest = digest_of([definition_of(o) for o in views.values()], [service_of(o) for o in services.values()])
 
         def bring_in_line() -> tuple[bool, Plan]:
             if digest == self._applied_digest(store) and not delete:
@@ -119,7 +115,7 @@ class FeatureStoreResource(dg.ConfigurableResource):
             return not plan_only, plan
 
         with one_writer(store.config):
-            is_changed, plan = _beside_others(bring_in_line)
+            is_changed, plan = beside_others(bring_in_line)
         found = {kind: names for kind, names in held(store).items() if kind != "project"}
         left_over = sorted({*found["feature view"]} - {*views}) + sorted({*found["feature service"]} - {*services})
         return Applied(
@@ -165,7 +161,7 @@ class FeatureStoreResource(dg.ConfigurableResource):
         asked: Any = rows.select(keys).to_dict(as_series=False)
         with judged_at(now):
             served = store.get_online_features(self._service(store, service), asked).to_dict()
-        schema = {f.name: _polars_type(str(f.dtype)) for view in views for f in view.features}
+        schema = {f.name: polars_type(str(f.dtype)) for view in views for f in view.features}
         features = pl.DataFrame({name: served[name] for name in self.features(service)}, schema_overrides=schema)
         return rows.select(keys).hstack(features)
 
@@ -212,7 +208,7 @@ class FeatureStoreResource(dg.ConfigurableResource):
         hashes = {}
         for view in self._views(self._store(), service):
             function = view.tags.get(COMPUTED_BY, "")
-            hashes[view.name] = _digest(_definition(view), source_digest(function) if function else "")
+            hashes[view.name] = digest_of(definition_of(view), source_digest(function) if function else "")
         return hashes
 
     def config(self) -> dict[str, Any]:
@@ -245,7 +241,7 @@ class FeatureStoreResource(dg.ConfigurableResource):
         state = Path(self.state)
         state.mkdir(parents=True, exist_ok=True)
         if "://" not in self.tables and not (state / "tables").exists():
-            _replace_link(state / "tables", Path(os.path.relpath(Path(self.tables).resolve(), state.resolve())))
+            replace_link(state / "tables", Path(os.path.relpath(Path(self.tables).resolve(), state.resolve())))
         # JSON is YAML. Settings of object stores hold secrets and stay out of the file.
         content = self.config()
         content["offline_store"].pop("storage_options")
@@ -255,11 +251,11 @@ class FeatureStoreResource(dg.ConfigurableResource):
             unfinished.write_text(json.dumps(content, indent=2))
             unfinished.replace(state / "feature_store.yaml")
         if self.link:
-            _replace_link(Path(self.link), state.resolve())
+            replace_link(Path(self.link), state.resolve())
 
     def _store(self) -> "FeatureStore":
         Path(self.state).mkdir(parents=True, exist_ok=True)
-        return _opened(json.dumps(self.config(), sort_keys=True))
+        return opened_store(json.dumps(self.config(), sort_keys=True))
 
     def _applied_digest(self, store: "FeatureStore") -> str | None:
         from feast.errors import ProjectNotFoundException, ProjectObjectNotFoundException
@@ -302,78 +298,3 @@ def _kept(targets: tuple[int, int] | None) -> "Callable[[pl.DataFrame], pl.DataF
         return rows if targets is None else rows.filter(rows[names.TARGET_DAY].is_between(*targets))
 
     return kept
-
-
-@cache
-def _opened(config: str) -> "FeatureStore":
-    """One store per configuration and process: opening it anew costs a connection and a read of the registry."""
-    from feast import FeatureStore
-
-    def opened() -> FeatureStore:
-        store = FeatureStore(config=_repo_config(config))
-        store.registry.list_projects()  # creates the registry's tables
-        return store
-
-    return _beside_others(opened)
-
-
-def _beside_others(write: Callable[[], _T]) -> _T:
-    """`write`, again if another process wrote the same rows of the registry meanwhile: Feast reads before it inserts."""
-    from sqlalchemy.exc import IntegrityError, OperationalError
-
-    for attempt in range(_ATTEMPTS - 1):
-        try:
-            return write()
-        except (IntegrityError, OperationalError):
-            time.sleep((0.1 + os.getpid() % 7 / 20) * 1.6**attempt)
-    return write()
-
-
-def _repo_config(config: str) -> "RepoConfig":
-    from feast.repo_config import RepoConfig
-
-    return RepoConfig(**json.loads(config))
-
-
-def _definition(view: "FeatureView") -> dict[str, Any]:
-    source = view.batch_source
-    return {
-        "name": view.name,
-        "entities": sorted(view.entities),  # their columns are known to Feast only after an apply
-        "features": [(f.name, str(f.dtype)) for f in view.features],
-        "ttl_s": view.ttl.total_seconds() if isinstance(view.ttl, timedelta) else None,
-        "source": source
-        and (getattr(source, "path", source.name), source.timestamp_field, source.created_timestamp_column),
-        "mapping": source and sorted(source.field_mapping.items()),
-        "text": (view.description, view.owner, sorted(view.tags.items())),
-    }
-
-
-def _service(service: "FeatureService") -> dict[str, Any]:
-    projections = [(p.name, [f.name for f in p.features]) for p in service.feature_view_projections]
-    return {"name": service.name, "views": projections, "text": (service.description, service.owner)}
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _polars_type(feast_type: str) -> "pl.DataType":
-    import polars as pl
-
-    types: dict[str, Any] = {
-        "Float64": pl.Float64(), "Float32": pl.Float32(), "Int64": pl.Int64(), "Int32": pl.Int32(), "Bool": pl.Boolean(),
-        "String": pl.String(), "Array(Float32)": pl.List(pl.Float32), "Array(Float64)": pl.List(pl.Float64),
-    }  # fmt: skip
-    if feast_type not in types:
-        raise FeatureStoreError(f"feature type {feast_type} is not served here; known: {', '.join(types)}")
-    return types[feast_type]
-
-
-def _replace_link(link: Path, target: Path) -> None:
-    if link.is_symlink() and Path(os.readlink(link)) == target:
-        return
-    link.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = link.with_name(f".{link.name}.{os.getpid()}")
-    unfinished.symlink_to(target)
-    unfinished.replace(link)
