@@ -88,7 +88,14 @@ def test_a_feature_comes_and_goes(tmp_path: Path) -> None:
 
     edit(lambda text, old, new: text.replace(old, new, 1))
     answer = demo()
-    assert answer["ran"] == ["feature_registry", "features/offer", "online/offer", "demand", "reports"]
+    assert answer["ran"] == [
+        "feature_registry",
+        "features/offer",
+        "online/offer",
+        "services/demand_v1",
+        "demand",
+        "reports",
+    ]
     moved = {name for name, version in versions().items() if version != first[name]}
     assert moved == {"features/offer", "demand/training_set"}
     assert (judged("demand"), judged("dormant")) == (2, 1)
