@@ -95,9 +95,14 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
     check_model(model)
     champion = Ledger(settings.ledger_url).champion(model)
     tables, table = settings.tables(), names.table_name(names.model_key(model, "predictions"))
+    if champion is None and Ledger(settings.ledger_url).decisions(model, kind="gate"):
+        raise TableError(
+            f"{model} has no champion: what was trained was refused", hint=f"`perennial why {model}` says why"
+        )
     if champion is None or not tables.exists(table):
         raise TableError(
-            f"{model} has said nothing yet", hint="run `make demo`, or materialize its predictions in the UI"
+            f"{model} has said nothing yet",
+            hint=f"run the demo on {settings.state}, or materialize its predictions in the UI",
         )
     said = tables.scan(table).filter(pl.col("model_version") == champion.version)
     said = said.filter(pl.col("issued_at") == pl.col("issued_at").max()).sort("series_id", "target_on").collect()

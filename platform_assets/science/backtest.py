@@ -212,6 +212,8 @@ def recommendation(found: Sequence[Outcome]) -> str:
     best = max(walked, key=lambda outcome: outcome.saved.estimate if outcome.saved else 0.0, default=None)
     if best is None or best.saved is None:
         return "No policy would have trained once."
+    if best.saved.high < 0:
+        return f"`never` is the best on this history: {', '.join(f'`{o.name}`' for o in walked)} would have cost more."
     told = f"{best.saved.estimate:+.1%} [{best.saved.low:+.1%}, {best.saved.high:+.1%}] of never's cost"
     if best.saved.low > 0:
         return f"`{best.name}` saves {told}, with {len(best.trainings or ())} trainings."

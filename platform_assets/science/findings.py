@@ -154,7 +154,15 @@ class Evaluation:
             against_cut=champion_cut,
             has_contract_passed=has_contract_passed,
             contract_failure=contract_failure,
+            lacks=self._lacks(),
         )
+
+    def _lacks(self) -> str:
+        observed = self.figures[self.candidate].get("rate_observed")
+        if observed is None or 0 < observed.estimate < 1:
+            return ""
+        came = "never" if observed.estimate == 0 else "always"
+        return f"nothing to tell apart: in the judged rows it {came} came"
 
 
 def _plain(value: Any) -> Any:

@@ -103,6 +103,7 @@ class GateEvidence:
     has_contract_passed: bool | None = None
     contract_failure: str = ""
     rolled_back_at: datetime | None = None  # when somebody took this very version back
+    lacks: str = ""  # what makes the figures mean nothing, such as labels that are all the same
 
     def to_dict(self) -> dict[str, Any]:
         """Fields, for JSON; instants as ISO text, NaN as null."""
@@ -201,7 +202,7 @@ def _worse_segments(evidence: GateEvidence, policy: GatePolicy) -> list[str]:
 
 
 def _lacking(evidence: GateEvidence, policy: GatePolicy) -> list[str]:
-    found = []
+    found = [evidence.lacks] if evidence.lacks else []
     if evidence.rows < policy.min_rows:
         found.append(f"too little evidence: {evidence.rows} rows, the policy asks for {policy.min_rows}")
     if evidence.series < policy.min_series:

@@ -137,7 +137,7 @@ def test_outcomes_add_up_and_are_paired_with_never() -> None:
     [
         (0.3, 0.1, "`every 3` saves \\+"),
         (0.0, 0.0, "No policy can be told from never on this history"),
-        (0.0, 50.0, "`every 3` would have cost more than never"),
+        (0.0, 50.0, "`never` is the best on this history: `every 3` would have cost more"),
     ],
 )
 def test_the_recommendation_says_what_the_interval_says(drift: float, price: float, told: str) -> None:

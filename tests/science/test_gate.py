@@ -51,6 +51,7 @@ def segments(*improvements: Interval, series: int = 100) -> tuple[SegmentEvidenc
         ({"improvement": Interval(0.0, 0.0, 0.0)}, {}, "undecided", False, "loss is that of champion 3 .* identical"),
         ({"improvement": UNKNOWN}, {}, "undecided", False, "no interval"),
         ({"rows": 49}, {}, "undecided", False, "49 rows, the policy asks for 50"),
+        ({"lacks": "it never came"}, {}, "undecided", False, "it never came"),
         ({"rows": 49}, {"undecided": "promote"}, "undecided", True, "49 rows"),
         ({"series": 4}, {}, "undecided", False, "4 series"),
         ({"segments": segments(BETTER, WORSE)}, {}, "not_better", False, "segment s1 .* worse than allowed"),
