@@ -268,6 +268,19 @@ def test_probabilities_have_their_own_figures() -> None:
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.parametrize(("label", "lacks"), [(0.0, "never came"), (1.0, "always came"), (None, "")])
+def test_where_nothing_can_be_told_apart_the_gate_is_told(label: float | None, lacks: str) -> None:
+    """A shop whose every product sells every week: a model that says so beat the recency baseline by 99.9%."""
+    rows, _, _ = world(series=40)
+    truth = rows.select(pl.int_range(pl.len()) % 2).to_series().cast(pl.Float64) if label is None else pl.lit(label)
+    rows = rows.drop("units").with_columns(is_dormant=truth)
+    said = {name: pl.DataFrame({"probability": [p] * rows.height}) for name, p in (("candidate", 0.001), ("flat", 0.2))}
+    found = evaluate(PROBABILITY, rows, said, label="is_dormant", draws=50)
+    evidence = found.gate_evidence("dormant", candidate_cut=rows["issued_at"].min())  # pyright: ignore[reportArgumentType]
+    assert lacks in evidence.lacks
+    assert bool(evidence.lacks) == bool(lacks)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     rows, predictions, parts = world()
     with pytest.raises(SchemaError, match="columns \\['units'\\] are missing"):
