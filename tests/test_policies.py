@@ -84,4 +84,4 @@ def test_only_what_may_pass_is_tried_again(kind: type[Exception], place: str) ->
 def test_the_graph_retries_by_this_policy() -> None:
     assert isinstance(policies.RETRY_IO, policies.WhereItHelps)
     assert policies.RETRY_IO.max_retries == 2
-    assert 1 <= policies.RETRY_IO.calculate_delay(1) <= 3
+    assert 0 <= policies.RETRY_IO.calculate_delay(1) <= 4  # 2 s, and jitter of as much either way
