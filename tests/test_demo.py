@@ -191,7 +191,7 @@ def test_why_of_a_refused_model_tells_the_refusal(demo: Demo, tmp_path: Path) ->
     text = invoke("why", "dormant", "--state", str(tmp_path)).stdout
     assert "dormant has no champion yet" in text
     assert "refused: dormant@1 (undecided): too little" in text
-    with pytest.raises(TableError, match="dormant has said nothing yet"):
+    with pytest.raises(TableError, match="dormant has no champion: what was trained was refused"):
         invoke("predict", "dormant", "--state", str(tmp_path))
 
 
