@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?= 1
 export DO_NOT_TRACK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reset dev test test-long check format bench bench-pit bench-online lock system-packages
+.PHONY: help setup demo demo-reset dev test test-long fuzz check format bench bench-pit bench-online lock system-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ test: $(READY) ## the fast tests, at most ten minutes on 2 cores
 
 test-long: $(READY) system-packages ## kills, races, a real daemon, real servers
 	@$(BIN)/python -m pytest -q -m long
+
+fuzz: $(READY) ## the property tests on examples that no run has drawn before (make test always draws the same)
+	@$(BIN)/python -m pytest -q --hypothesis-profile=fuzz $$(grep -lr "from hypothesis" tests --include="test_*.py")
 
 check: $(READY) ## ruff, types, layers
 	@$(BIN)/ruff check .

@@ -84,8 +84,11 @@ class Reference:
         return self.missing / (self.missing + self.values.size)
 
     def edges(self, bins: int) -> Floats:
-        """Inner edges, at most `bins` - 1, of bins that hold equal shares of the values; ties make them fewer."""
-        return np.unique(np.quantile(self.values, np.linspace(0, 1, bins + 1)[1:-1]))
+        """Inner edges, at most `bins` - 1, of bins that hold equal shares of the values; ties make them fewer.
+
+        Each is a value of the reference: between a finite one and an infinite one there is nothing to interpolate.
+        """
+        return np.unique(np.quantile(self.values, np.linspace(0, 1, bins + 1)[1:-1], method="inverted_cdf"))
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def known(column: pl.Series) -> tuple[Floats, int]:
     values = column.cast(pl.Float64).drop_nulls().drop_nans()
     if values.is_empty():
         raise EmptyFrameError(f"drift: `{column.name}` has no value in {column.len()} rows")
-    return values.to_numpy(), column.len() - values.len()
+    return values.to_numpy() + 0.0, column.len() - values.len()  # -0.0 is 0.0: one value has one cell
 
 
 def kolmogorov_smirnov(reference: Reference, current: Current) -> float:

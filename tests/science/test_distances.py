@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
@@ -77,6 +77,8 @@ def test_wasserstein_agrees_with_scipy(first: list[float], second: list[float]) 
     st.lists(st.one_of(st.none(), numbers), min_size=1, max_size=60).filter(lambda v: any(x is not None for x in v)),
     st.lists(st.one_of(st.none(), numbers), min_size=1, max_size=60).filter(lambda v: any(x is not None for x in v)),
 )
+@example([-0.0, 0.0], [0.0])
+@example([0.0, float("inf")], [0.0])
 def test_binned_statistics_agree_with_counts_by_hand(first: list[float | None], second: list[float | None]) -> None:
     """Bins are (lower, upper] quantiles of the reference, and rows without a value are one more."""
     reference = Reference.of(pl.Series("price", first, dtype=pl.Float64))

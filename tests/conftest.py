@@ -1,0 +1,7 @@
+"""Property tests draw the same examples each time, so that the same code passes or fails; `make fuzz` draws others."""
+
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True)
+settings.register_profile("fuzz", derandomize=False, print_blob=True)
+settings.load_profile("repeatable")
