@@ -32,9 +32,7 @@ def diff_entity(settings: Settings, entity: str, model: str | None = None, targe
     from resources.feast_polars.parity import is_same  # 7 CPU s: it imports Feast
 
     last, known_last = _last_row(tables, views, entity)
-    clock = Clock(settings.now).now()
-    ends_at = settings.source_ends_at()
-    now = min(clock, max(known_last, ends_at)) if ends_at else clock
+    now = Clock(settings.now).as_served(known_last, settings.source_ends_at())
     target = target or last.date() + timedelta(days=1)
     rows = pl.DataFrame({names.SERIES_ID: [entity], names.TARGET_DAY: [(target - _EPOCH).days]})
     online = store.online(rows, service, now=now).row(0, named=True)

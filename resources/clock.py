@@ -27,6 +27,13 @@ class Clock:
         """The instant of the wall clock, in UTC: when something was really done. For the audit, never for data."""
         return datetime.now(tz=UTC)
 
+    def as_served(self, known_last: datetime, ends_at: datetime | None) -> datetime:
+        """The instant at which what is served is judged: now, or the end of a source that has ended.
+
+        Years after its end nothing would be within its TTL. `known_last`: the last known-at time of its rows.
+        """
+        return self.now() if ends_at is None else min(self.now(), max(known_last, ends_at))
+
     @property
     def is_pinned(self) -> bool:
         """Whether the platform lives in another time than its machine."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resources.feast_repository.findings import Finding
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-HELD = "objects"  # metadata of the registry's materialization, compared with at the next one
+HELD: Final = "objects"  # metadata of a registry's materialization, compared with at the next one
 
 
 def apply_registry(
@@ -48,7 +48,7 @@ def apply_registry(
         delete = deletions(
             plan,
             config.delete,
-            held_before=_held_before(repository, context),
+            held_before=held_before(repository.registry_key, context),
             accept_empty_registry=config.accept_empty_registry,
         )
         process.stdin.write(json.dumps(delete) + "\n")
@@ -82,8 +82,9 @@ def _answer(process: "subprocess.Popen[str]", repository: Repository) -> Any:
     )
 
 
-def _held_before(repository: Repository, context: dg.AssetExecutionContext) -> int:
-    last = context.instance.get_latest_materialization_event(repository.registry_key)
+def held_before(key: dg.AssetKey, context: dg.AssetExecutionContext) -> int:
+    """Objects that the registry of this asset had after its last apply; 0 before the first."""
+    last = context.instance.get_latest_materialization_event(key)
     found = last.asset_materialization.metadata.get(HELD) if last and last.asset_materialization else None
     return int(found.value) if found and isinstance(found.value, int) else 0
 

@@ -94,10 +94,7 @@ def _is_wrong(feature: columns.Feature) -> pl.Expr | None:
 
 
 def loaded_window(spec: ViewSpec, resources: Any) -> tuple[datetime, datetime, datetime, tuple[int, int] | None] | None:
-    """What a load takes now: from, as known at, the instant that it is judged at, target days; None of an empty table.
-
-    It is judged at now, or at the end of a source that has ended: years later nothing would be within its TTL.
-    """
+    """What a load takes now: from, as known at, the instant that it is judged at, target days; None of an empty table."""
     now: datetime = resources.clock.now()
     known = resources.tables.scan(names.table_name(names.view_key(spec.name))).filter(pl.col(names.KNOWN_AT) <= now)
     # Days are counted from the last row: a source may have ended long before now.
@@ -109,7 +106,7 @@ def loaded_window(spec: ViewSpec, resources: Any) -> tuple[datetime, datetime, d
         today = (last.date() - date(1970, 1, 1)).days
         targets = (today, today + spec.targets_ahead_days)
     ends_at = getattr(resources.feature_store, "ends_at", "")
-    as_of = min(now, max(known_last, datetime.fromisoformat(ends_at))) if ends_at else now
+    as_of = resources.clock.as_served(known_last, datetime.fromisoformat(ends_at) if ends_at else None)
     return last - timedelta(days=spec.online_days), now, as_of, targets
 
 

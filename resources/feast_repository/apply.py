@@ -13,7 +13,7 @@ from pathlib import Path
 from feast.repo_operations import _get_repo_contents  # pyright: ignore[reportPrivateUsage]
 
 from resources.feast_repository.describe import enter
-from resources.feast_repository.registry import held, objects_of, orphans, planned
+from resources.feast_repository.registry import held, planned, write
 from resources.feast_repository.store import one_writer, opened
 
 
@@ -26,13 +26,10 @@ def main(repository: str) -> None:
     contents = _get_repo_contents(place, store.project, store.config)
     with one_writer(store.config):
         store.refresh_registry()
-        left_over = orphans(store, contents)
         print(json.dumps(planned(store, contents).to_json()), file=out, flush=True)  # an answer
         if not (answer := sys.stdin.readline().strip()):
             return
-        delete = set(json.loads(answer))
-        removed = [found for found in left_over if found.name in delete]
-        store.apply(objects_of(contents), objects_to_delete=removed, partial=False)
+        write(store, contents, json.loads(answer))
         print(json.dumps(held(store)), file=out, flush=True)  # an answer
 
 

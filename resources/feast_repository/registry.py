@@ -52,16 +52,19 @@ def brought_in_line(
     removed = deletions(plan, delete, held_before=held_before, accept_empty_registry=accept_empty_registry)
     say(plan.text(delete=removed))
     if not plan_only:
-        gone = [found for found in orphans(store, contents) if found.name in removed]
-        store.apply(objects_of(contents), objects_to_delete=gone, partial=False)
+        write(store, contents, removed)
     return plan
+
+
+def write(store: FeatureStore, contents: RepoContents, delete: Collection[str]) -> None:
+    """Apply the contents, and delete what `delete` names of the objects that the registry alone has."""
+    gone = [found for found in _orphans(store, contents) if found.name in delete]
+    store.apply(_objects_of(contents), objects_to_delete=gone, partial=False)
 
 
 def planned(store: FeatureStore, contents: RepoContents) -> Plan:
     diff, _, _ = store.plan(contents)
-    named = {change.name: change for change in (_change(found) for found in diff.feast_object_diffs)}
-    # Feast's comparison leaves out deletions of objects that it does not list by default; ours asks for each kind.
-    changes = [change for change in named.values() if change.name != "__dummy"]
+    changes = [_change(found) for found in diff.feast_object_diffs if found.name != "__dummy"]
     return Plan(tuple(sorted(changes, key=lambda c: (c.kind, c.name))))
 
 
@@ -78,13 +81,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def orphans(store: FeatureStore, contents: RepoContents) -> list[Any]:
+def _orphans(store: FeatureStore, contents: RepoContents) -> list[Any]:
     _, orphans, _, _ = extract_objects_for_keep_delete_update_add(store.registry, store.project, contents)
     found = [o for kind in FEAST_OBJECT_TYPES for o in orphans[kind] if o.name != "__dummy"]
     return [o for o in found if type(o).__name__ != "Project"]
 
 
-def objects_of(contents: RepoContents) -> list[Any]:
+def _objects_of(contents: RepoContents) -> list[Any]:
     return [found for kind in contents for found in kind if getattr(found, "name", "") != "__dummy"]
 
 

@@ -9,7 +9,6 @@ from platform_assets.components.feature_repo_assets import RegistryConfig
 from platform_assets.components.feature_views import repository_digest
 
 KEY = dg.AssetKey(["feature_registry"])
-HELD = "objects"  # metadata of the last apply, compared with at the next one
 
 
 @dg.asset(
@@ -29,12 +28,12 @@ HELD = "objects"  # metadata of the last apply, compared with at the next one
 )
 def feature_registry(context: dg.AssetExecutionContext, config: RegistryConfig) -> Iterator[dg.MaterializeResult]:
     """Apply the repository."""
-    last = context.instance.get_latest_materialization_event(KEY)
-    found = last.asset_materialization.metadata.get(HELD) if last and last.asset_materialization else None
+    from platform_assets.components.feature_repo_steps import HELD, held_before
+
     applied = context.resources.feature_store.apply(
         say=lambda text: context.log.info(f"plan for the registry:\n{text}"),
         delete=config.delete,
-        held_before=found.value if found else 0,
+        held_before=held_before(KEY, context),
         accept_empty_registry=config.accept_empty_registry,
         plan_only=config.plan_only,
     )
