@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from platform_assets.science.backtest import Losses, Outcome, Policy
 
 WEEK_DAYS: Final = 7
-POLICIES: Final = ("weekly", "monthly", "quarterly", "threshold")
 FOLDER: Final = "backtests"  # of the artifacts that keep what each training lost
 Echo = Callable[[str], None]
 
@@ -125,10 +124,8 @@ def _rows(
     """Rows to fit on and to judge by, with features as known then and labels; and the first days of the weeks."""
     import polars as pl
 
-    from platform_assets.components.service_features import features_of
-    from platform_assets.components.training_set import horizons
+    from platform_assets.components.training_set import derived, horizons
     from platform_assets.science.demand import labels, panel, sampling
-    from platform_assets.science.demand.rows import derive
 
     period_days = res.source.period_days
     last: date | None = panel.periods(sales).select(pl.col(names.PERIOD_ON).max()).collect().item()
@@ -149,10 +146,7 @@ def _rows(
     )
     parts = [fit.with_columns(is_judged=pl.lit(value=False)), judged.with_columns(is_judged=pl.lit(value=True))]
     joined = res.feature_store.historical(pl.concat(parts), spec.feature_service)
-    derived = derive(
-        joined, country=res.source.holidays, period_days=period_days, features=features_of(spec.feature_service)
-    )
-    known = labels.attach(derived, sales, label=spec.label).filter(
+    known = labels.attach(derived(spec, res, joined), sales, label=spec.label).filter(
         pl.col(spec.label).is_not_null() & pl.col("label_known_at").is_not_null()
     )
     fit, judged = (

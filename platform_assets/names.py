@@ -63,6 +63,3 @@ def table_name(key: list[str]) -> str:
 def retraining_job(model: str) -> str:
     """Name of the job that retrains a model."""
     return f"retrain_{model}"
-
-
-VIEW_NAMES: Final = ("demand_history", "price_history", "season", "offer")

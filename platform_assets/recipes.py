@@ -14,6 +14,7 @@ import dagster as dg
 
 from platform_assets import names
 from platform_assets.science.demand import columns
+from resources.provenance import package_hash
 from resources.source_digest import SCIENCE, module_file, modules_behind
 
 PROJECT: Final = Path(__file__).parents[1]
@@ -59,12 +60,7 @@ def _own(key: dg.AssetKey, source: str) -> str:
         return _joined([_files([folder]), _science([*_MODEL, *_modules(folder)])])
     if (folder := defs / names.GROUP_REPORTS / first).is_dir():
         return _joined([_files([folder]), _science(_modules(folder))])
-    return code_digest()
-
-
-def code_digest() -> str:
-    """Digest of all of the project's own Python and YAML files."""
-    return _files([PROJECT / top for top in ("platform_assets", "resources", "feature_repo", "sensors")])
+    return package_hash(PROJECT)
 
 
 def _platform() -> str:

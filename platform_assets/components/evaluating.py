@@ -48,7 +48,7 @@ def _evaluated(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -
     import polars as pl
 
     from platform_assets.components.judged_baselines import judged_baselines
-    from platform_assets.components.training_set import known_sales, read_training_set
+    from platform_assets.components.training_set import known_sales, read_judged
     from platform_assets.science import evaluation, report, segments
     from platform_assets.science.gate import GatePolicy, decide
     from platform_assets.science.stock_cost import UnitCosts
@@ -59,8 +59,7 @@ def _evaluated(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -
     task = TASKS[spec.task]
     standing, against = champion_manifest(spec, res)
     champion = standing.version if standing else None
-    judged = read_training_set(spec, res.tables, candidate["training_set"])
-    judged = judged.judged_from(datetime.fromisoformat(candidate["judged_from"]))
+    judged = read_judged(spec, res.tables, candidate["training_set"], datetime.fromisoformat(candidate["judged_from"]))
     window = evaluation_window(judged["issued_at"].to_list(), against)  # the champion may be another by now
     rows = judged.filter(pl.col("issued_at") >= window.opens_at)
     manifest = res.registry.manifest(spec.name, version)

@@ -10,11 +10,13 @@ import dagster as dg
 from pydantic import Field
 
 from platform_assets import names, policies
+from platform_assets.components.feature_repo_text import owner_of, tags_of
 from platform_assets.components.parity import parity_check
-from platform_assets.components.service_features import view_version
+from platform_assets.components.service_features import Said, said_of_view, view_version
 from platform_assets.components.source_window import SourceWindow, active_window
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.demand import columns
+from resources.feature_store import COMPUTED_BY
 from resources.source_digest import source_digest
 
 REPOSITORY: Final = Path(__file__).parents[2] / "feature_repo"
@@ -54,13 +56,17 @@ class ViewSpec:
     function: str
     reads: str
     row: str
-    owners: tuple[str, ...]
     online_days: int
     targets_ahead_days: int
 
     @property
     def keys(self) -> tuple[str, ...]:
         return columns.ENTITY_KEYS[self.name]
+
+    @property
+    def said(self) -> Said:
+        """What Feast knows of it."""
+        return said_of_view(self.name)
 
 
 class FeatureView(dg.Component, dg.Model, dg.Resolvable):
@@ -71,7 +77,6 @@ class FeatureView(dg.Component, dg.Model, dg.Resolvable):
     )
     reads: Literal["sales", "plans"] = Field(default="sales", description="Table that the function is given, whole.")
     row: str = Field(description="What one row is; shown in the UI.")
-    owners: list[str] = Field(default_factory=list, description="Owners, such as team:demand.")
     online_days: int = Field(default=98, ge=1, description="Rows older than this are not loaded online.")
     targets_ahead_days: int = Field(
         default=35, ge=1, description="Of views of a target day: days ahead that are loaded online."
@@ -84,12 +89,16 @@ class FeatureView(dg.Component, dg.Model, dg.Resolvable):
                 f"{folder}: no feature view `{folder.name}`; known: {', '.join(columns.VIEWS)}",
                 hint="name its features in platform_assets/science/demand/columns.py",
             )
+        if (told := said_of_view(folder.name).tags.get(COMPUTED_BY)) != self.function:
+            raise ConfigurationError(
+                f"{folder}: function is {self.function}; feature_repo/views/{folder.name}.py says {COMPUTED_BY}: {told}",
+                hint="name the same function in both: Feast hands it on to whoever reads the registry",
+            )
         spec = ViewSpec(
             folder.name,
             self.function,
             self.reads,
             self.row.strip(),
-            tuple(self.owners),
             self.online_days,
             self.targets_ahead_days,
         )
@@ -109,17 +118,20 @@ def _offline(spec: ViewSpec, window: SourceWindow) -> dg.AssetsDefinition:
         deps=[dg.AssetKey([spec.reads])],
         group_name=names.GROUP_FEATURES,
         description=(
-            f"{spec.row}\n\nKey: {', '.join(spec.keys)}. A row counts from `known_at` on, and is about what had happened "
-            f"by `event_at`. Read point in time by training sets and predictions, through Feast."
+            f"{spec.said.about}\n\n{spec.row}\n\nKey: {', '.join(spec.keys)}. A row counts from `known_at` on, and is about "
+            f"what had happened by `event_at`. Read point in time by training sets and predictions, through Feast."
         ),
-        owners=list(spec.owners),
+        owners=owner_of(spec.said.owner),
+        tags=tags_of(spec.said.tags),
         kinds={"polars", "deltalake", "feast"},
-        code_version=source_digest(spec.function)[:16],
+        code_version=view_version(spec.name),
         partitions_def=window.partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         metadata={
             "partition_by": PARTITIONED_BY[spec.reads],
             "replaces_schema": True,
+            "feast/ttl": spec.said.ttl,
+            "feast/tags": dg.MetadataValue.json(dict(spec.said.tags)),
             "dagster/column_schema": column_schema(spec),
             "dagster/column_lineage": column_lineage(spec),
         },
@@ -160,7 +172,8 @@ def _online(spec: ViewSpec) -> dg.AssetsDefinition:
             f"The latest row of `{spec.name}` for each {' and '.join(spec.keys)}{ahead}, in the online store. Loads in any "
             "order leave the latest row; a load that was killed is completed by the next. Read by the prediction service."
         ),
-        owners=list(spec.owners),
+        owners=owner_of(spec.said.owner),
+        tags=tags_of(spec.said.tags),
         kinds={"feast"},
         code_version=view_version(spec.name),
         automation_condition=policies.WHEN_UPSTREAM_MOVES,
@@ -184,12 +197,14 @@ def column_schema(spec: ViewSpec) -> dg.TableSchema:
             *(dg.TableColumn(key, kinds[key], description=about[key]) for key in spec.keys),
             dg.TableColumn(names.EVENT_AT, "timestamp", description="UTC instant by which what it tells had happened"),
             dg.TableColumn(names.KNOWN_AT, "timestamp", description="UTC instant from which it was known"),
-            *(
-                dg.TableColumn(feature.name, _TYPES[feature.dtype], description=feature.about)
-                for feature in columns.FEATURES[spec.name]
-            ),
+            *(table_column(feature) for feature in columns.FEATURES[spec.name]),
         ]
     )
+
+
+def table_column(feature: columns.Feature) -> dg.TableColumn:
+    """A feature as the UI shows it."""
+    return dg.TableColumn(feature.name, _TYPES[feature.dtype], description=feature.about)
 
 
 def column_lineage(spec: ViewSpec) -> dg.TableColumnLineage:

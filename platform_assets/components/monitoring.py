@@ -81,14 +81,14 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> pl.D
     import polars as pl
 
     from platform_assets.components.evaluating import observed
-    from platform_assets.components.training_set import known_sales, read_training_set
+    from platform_assets.components.training_set import known_sales, read_judged
     from platform_assets.science import baselines, monitoring
     from platform_assets.science.demand import labels
     from platform_assets.science.tasks import TASKS
 
     task, sales = TASKS[spec.task], known_sales(res)
     trained = names.table_name(names.model_key(spec.name, "training_set"))
-    judged = read_training_set(spec, res.tables, manifest.tables[trained]).judged_from(manifest.evaluation.cut_at)
+    judged = read_judged(spec, res.tables, manifest.tables[trained], manifest.evaluation.cut_at)
     backtest = res.registry.load(spec.name, version, "evaluation").predict(judged.select(manifest.features))
     recorded = (
         res.tables.scan(names.table_name(names.model_key(spec.name, "predictions")))

@@ -8,7 +8,6 @@ import dagster as dg
 
 from platform_assets import names
 from platform_assets.components.model_spec import ModelSpec
-from platform_assets.components.service_features import features_of
 from platform_assets.errors import ModelError
 
 if TYPE_CHECKING:
@@ -61,15 +60,9 @@ def predict_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
 
 def feature_rows(spec: ModelSpec, res: Any) -> pl.DataFrame:
     """Rows to predict for every live series: the coming horizon, with features as known at the last period's end."""
-    from platform_assets.components.training_set import horizons, issued_sales
-    from platform_assets.science.demand import rows, sampling
+    from platform_assets.components.training_set import derived, horizons, issued_sales
+    from platform_assets.science.demand import sampling
 
     entities = sampling.issue_rows(issued_sales(spec, res), horizons=horizons(spec, res.source))
     joined = res.feature_store.historical(entities, spec.feature_service)
-    derived = rows.derive(
-        joined,
-        country=res.source.holidays,
-        period_days=res.source.period_days,
-        features=features_of(spec.feature_service),
-    )
-    return derived.sort("series_id", "target_on")
+    return derived(spec, res, joined).sort("series_id", "target_on")

@@ -1,16 +1,21 @@
-"""What a Feast service offers to a model, read from `feature_repo/services.py` without importing Feast (5 s)."""
+"""What feature_repo/ says of its views and services, read without importing Feast (5 s)."""
 
 import ast
 import hashlib
-import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from platform_assets.errors import ConfigurationError
 from platform_assets.science.demand import columns
-from resources.source_digest import module_file, modules_behind, source_digest
+from resources.feature_store import COMPUTED_BY
+from resources.source_digest import FEATURES, definition_digest, module_file, source_digest
 
 SERVICES: Final = Path(__file__).parents[2] / "feature_repo" / "services.py"
+
+_LITERAL: Final = {"name", "description", "owner", "tags"}
 
 # Views that a derived feature is computed from.
 DERIVED_FROM: Final = {
@@ -25,30 +30,73 @@ DERIVED_FROM: Final = {
 }
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a file of feature_repo/ says of a view or a service, as Feast will have it."""
+
+    about: str
+    owner: str
+    tags: Mapping[str, str]
+    ttl: str  # as it is written
+    views: tuple[str, ...] = ()  # of a service
+
+
 @cache
 def services() -> dict[str, tuple[str, ...]]:
     """Service to the names of its views, as the file says."""
-    found = {}
-    for node in ast.walk(ast.parse(SERVICES.read_text())):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "FeatureService"):
-            continue
-        said = {keyword.arg: keyword.value for keyword in node.keywords}
-        views = said["features"].elts if isinstance(said["features"], ast.List) else []
-        found[ast.literal_eval(said["name"])] = tuple(
-            (view.value if isinstance(view, ast.Subscript) else view).id  # pyright: ignore[reportAttributeAccessIssue]
-            for view in views
-        )
-    return found
+    return {name: said.views for name, said in said_of_services().items()}
 
 
 @cache
-def service_owners() -> dict[str, str]:
-    """Service to its owner, as the file says."""
+def said_of_services() -> dict[str, Said]:
+    """Service to what the file says of it."""
+    return _said(SERVICES, "FeatureService")
+
+
+def said_of_view(view: str) -> Said:
+    """What `feature_repo/views/<view>.py` says of the view.
+
+    Raises: ConfigurationError if it defines none of this name.
+    """
+    path = module_file(f"{FEATURES}.views.{view}")
+    found = _said(path, "FeatureView") if path else {}
+    if view not in found:
+        raise ConfigurationError(
+            f"feature_repo/views/{view}.py defines no FeatureView with the name {view!r}",
+            hint="a view's module, its variable and its `name` are called alike",
+        )
+    return found[view]
+
+
+def _said(path: Path, kind: str) -> dict[str, Said]:
+    """Name to what the calls of this class in a file say.
+
+    Raises: ConfigurationError for what is not written out: only literals can be read without running the file.
+    """
     found = {}
-    for node in ast.walk(ast.parse(SERVICES.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "FeatureService":
-            said = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
-            found[said["name"]] = str(said.get("owner", ""))
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == kind):
+            continue
+        written = {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+        said = {}
+        for name in written.keys() & _LITERAL:
+            try:
+                said[name] = ast.literal_eval(written[name])
+            except ValueError as error:
+                raise ConfigurationError(
+                    f"{path}, line {node.lineno}: `{name}` of a {kind} is {ast.unparse(written[name])}, expected it written out"
+                ) from error
+        views = features.elts if isinstance(features := written.get("features"), ast.List) else []
+        found[said["name"]] = Said(
+            about=" ".join(said.get("description", "").split()),
+            owner=said.get("owner", ""),
+            tags=said.get("tags", {}),
+            ttl=ast.unparse(written["ttl"]) if "ttl" in written else "none",
+            views=tuple(
+                (view.value if isinstance(view, ast.Subscript) else view).id  # pyright: ignore[reportAttributeAccessIssue]
+                for view in views
+            ),
+        )
     return found
 
 
@@ -69,14 +117,9 @@ def features_of(service: str) -> tuple[str, ...]:
 
 def view_version(view: str) -> str:
     """Hash of the view's definition in feature_repo/ and of the function that computes it; of no other view."""
-    module = f"feature_repo.views.{view}"
-    digest = hashlib.sha256()
-    for name in sorted(modules_behind([module], ("feature_repo",))):
-        file = module_file(name)
-        digest.update(name.encode() + b"\0" + (file.read_bytes() if file else b""))
-    file = module_file(module)
-    named = re.search(r'"computed_by": "([^"]+)"', file.read_text() if file else "")
-    return hashlib.sha256(f"{digest.hexdigest()}{source_digest(named[1]) if named else ''}".encode()).hexdigest()[:16]
+    said = definition_digest(f"{FEATURES}.views.{view}", view)
+    function = said_of_view(view).tags.get(COMPUTED_BY)
+    return hashlib.sha256(f"{said}{source_digest(function) if function else ''}".encode()).hexdigest()[:16]
 
 
 def service_version(service: str) -> str:

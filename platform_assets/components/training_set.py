@@ -31,7 +31,7 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     """Sampled rows for fitting and all rows of the evaluation window, joined point in time and labelled."""
     import polars as pl
 
-    from platform_assets.science.demand import labels, panel, rows, sampling
+    from platform_assets.science.demand import labels, panel, sampling
     from platform_assets.science.readiness import check_history
 
     res = context.resources
@@ -59,13 +59,7 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     )
     entities = pl.concat([fit.with_columns(purpose=pl.lit("fit")), judged.with_columns(purpose=pl.lit("evaluation"))])
     joined, views = _joined(spec, res, entities)
-    derived = rows.derive(
-        joined,
-        country=res.source.holidays,
-        period_days=res.source.period_days,
-        features=features_of(spec.feature_service),
-    )
-    labelled = labels.attach(derived, sales, label=spec.label)
+    labelled = labels.attach(derived(spec, res, joined), sales, label=spec.label)
     missing = sorted(set(spec.features) - set(labelled.columns))
     if missing:
         raise ModelError(
@@ -93,6 +87,18 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
             "origins": ", ".join(str(origin.issued_on) for origin in origins),
             "dagster/column_schema": _schema(frame),
         },
+    )
+
+
+def derived(spec: ModelSpec, res: Any, joined: pl.DataFrame) -> pl.DataFrame:
+    """Joined rows with what is computed from their columns and from the calendar."""
+    from platform_assets.science.demand import rows
+
+    return rows.derive(
+        joined,
+        country=res.source.holidays,
+        period_days=res.source.period_days,
+        features=features_of(spec.feature_service),
     )
 
 
@@ -200,16 +206,19 @@ class TrainingSet:
     judged: pl.DataFrame
     version: int
 
-    def judged_from(self, at: datetime) -> pl.DataFrame:
-        """Rows of forecasts issued from this instant on."""
-        import polars as pl
-
-        return self.judged.filter(pl.col("issued_at") >= at)
-
     @property
     def known_at(self) -> datetime:
         """When the last label of the fit rows was known."""
         return self.fit["label_known_at"].max()  # pyright: ignore[reportReturnType]
+
+
+def read_judged(spec: ModelSpec, tables: Any, version: int, since: datetime) -> pl.DataFrame:
+    """Rows to judge on of a version of the training set, of forecasts issued from an instant on, sorted."""
+    import polars as pl
+
+    is_wanted = (pl.col("purpose") == "evaluation") & (pl.col("issued_at") >= since)
+    rows = tables.scan(names.table_name(names.model_key(spec.name, "training_set")), version=version).filter(is_wanted)
+    return rows.sort(ROW_KEY).collect()
 
 
 def read_training_set(spec: ModelSpec, tables: Any, version: int | None = None) -> TrainingSet:

@@ -2,94 +2,102 @@
 
 Sort a key's rows by (event, known, position) and let a row be available from max(event, known) on. A row is worth
 keeping only if no later row of that order is available as early: what is left rises in both times, so that one backward
-search on `available` finds the greatest row known at t. Keys come as dense codes, and code and time share one int64.
+search on `available` finds the greatest row known at t. Keys come as dense codes; code and time share one int64, the
+code in the high bits.
 
 An append log is in order of availability already: there a radix sort by key and a running maximum do the same.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 PACK_LIMIT: Final = 2**62  # beyond it times are replaced by their ranks
 
+Longs = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Needles:
+    """Codes and times to search for, sorted by both; `packed` holds the two in one where they fit."""
+
+    code: Longs  # (rows,)
+    t: Longs  # (rows,), microseconds
+    packed: Longs | None  # (rows,), code << bits | t - first
+    first: int
+    bits: int
+
+
+def sharpen(code: Longs, t: Longs) -> tuple[Longs | None, Needles]:
+    """The positions that sort the rows by (code, time), None if they are sorted already, and the sorted rows.
+
+    Rows that are alike may come in any order.
+    """
+    first = int(t.min()) if len(t) else 0
+    bits = (int(t.max()) - first + 1).bit_length() if len(t) else 1  # one more than asked for: times that are too late
+    highest = int(code.max(initial=0))
+    if (highest + 1) << bits > PACK_LIMIT:
+        order = np.argsort(t, kind="stable")
+        order = order[sort_by_code(code[order])]
+        return order, Needles(code[order], t[order], None, first, bits)
+    packed = (code << bits) + (t - first)
+    if _rises(packed):
+        return None, Needles(code, t, packed, first, bits)
+    order = _sort(packed, bits + highest.bit_length())
+    return order, Needles(code[order], t[order], packed[order], first, bits)
+
+
+def _sort(packed: Longs, bits: int) -> Longs:
+    """Positions sorted by a number of so many bits: the positions ride along in the low bits where that is enough."""
+    low = len(packed).bit_length()
+    order = (pl.Series((packed >> max(0, bits + low - 62) << low) | np.arange(len(packed))).sort()).to_numpy()
+    order = order & ((1 << low) - 1)
+    if bits + low <= 62 or _rises(packed[order]):
+        return order
+    return pl.Series(packed).arg_sort().to_numpy()
+
 
 def search(
-    code: NDArray[np.int64],  # (view rows,)
-    event: NDArray[np.int64],  # (view rows,), microseconds, as the next two
-    known: NDArray[np.int64],
-    available: NDArray[np.int64],
-    asked: NDArray[np.int64],  # (entity rows,), codes; sorted by (asked, t)
-    t: NDArray[np.int64],  # (entity rows,)
-) -> NDArray[np.int64]:
-    """For each entity row the greatest view row by (event, known, position) among those available at t, or -1."""
-    if not len(code) or not len(asked):
-        return np.full(len(asked), -1, dtype=np.int64)
-    first, last = int(event.min()), int(available.max())
-    span = last - first + 2
-    codes = int(max(code.max(), asked[-1])) + 1
-    if codes * span < PACK_LIMIT:
-        question = asked * span + (np.clip(t, first - 1, last) - (first - 1))
-        event_step, available_step = event - (first - 1), available - (first - 1)
-    else:
-        instants = np.unique(np.concatenate([event, available]))
-        span = len(instants) + 1
-        question = asked * span + np.searchsorted(instants, t, side="right")
-        event_step, available_step = np.searchsorted(instants, event) + 1, np.searchsorted(instants, available) + 1
-    if _rises(available) and (known is available or _rises(known)):
-        row, step = _running_greatest(code, event_step, available_step, span)
-    else:
-        row, step = _survivors(code * span + event_step, code * span + available_step, known)
-    found = np.searchsorted(step, question, side="right") - 1
-    row = row[np.maximum(found, 0)]
-    return np.where((found >= 0) & (code[row] == asked), row, -1)
+    code: Longs,  # (view rows,)
+    event: Longs,  # (view rows,), microseconds, as the next two
+    known: Longs,
+    available: Longs,
+    needles: Needles,
+    *,
+    ttl: int | None = None,
+) -> tuple[Longs, NDArray[np.bool_]]:
+    """(rows, found): for each needle the greatest view row by (event, known, position) among those available at t.
 
+    Not found is what is older than `ttl` microseconds at t, too; the row is then any.
+    """
+    if not len(code) or not len(needles.code):
+        return np.zeros(len(needles.code), dtype=np.int64), np.zeros(len(needles.code), dtype=np.bool_)
+    codes = max(int(code.max()), int(needles.code[-1])) + 1
+    low = int(event.min())
+    event_bits = (int(event.max()) - low).bit_length()
+    question, first, bits = needles.packed, needles.first, needles.bits
+    oldest = None if ttl is None else needles.t - ttl
+    is_one_time = available is event
+    if question is None or codes << max(event_bits, bits) > PACK_LIMIT:
+        instants = np.unique(event if is_one_time else np.concatenate([event, available]))
+        low, first = 0, 0
+        event_bits = bits = (len(instants) + 1).bit_length()
+        question = (needles.code << bits) + np.searchsorted(instants, needles.t, side="right")
+        oldest = None if oldest is None else np.searchsorted(instants, oldest) + 1
+        event = np.searchsorted(instants, event) + 1
+        available = event if is_one_time else np.searchsorted(instants, available) + 1
+    by_event = code << event_bits
+    by_event += event
+    by_event -= low
 
-def _running_greatest(
-    code: NDArray[np.int64], event_step: NDArray[np.int64], available_step: NDArray[np.int64], span: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows, steps): the greatest row up to each step, of rows that were written in order of `available`."""
-    order = None if _rises(code) else sort_by_code(code)
-    base = (code if order is None else code[order]) * span
-    event_step = base + (event_step if order is None else event_step[order])
-    greatest = np.maximum.accumulate(event_step)
-    best = np.maximum.accumulate(np.where(greatest == event_step, np.arange(len(code)), 0))
-    step = base + (available_step if order is None else available_step[order])
-    return (best if order is None else order[best]), step
-
-
-def _survivors(
-    by_event: NDArray[np.int64], by_available: NDArray[np.int64], known: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows, steps): the rows that no later one hides, of rows in any order."""
-    order = _order(by_event, known)
-    step = by_available[order]
-    if len(step) > 1:
-        later = np.minimum.accumulate(step[::-1])[::-1]
-        keep = np.append(step[:-1] < later[1:], True)
-        order, step = order[keep], step[keep]
-    return order, step
-
-
-def _order(packed: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions sorted by (packed, known, position)."""
-    order = np.arange(len(packed)) if _rises(packed) else np.argsort(packed, kind="stable")
-    tied = np.flatnonzero(packed[order[1:]] == packed[order[:-1]])
-    if (known[order[tied]] > known[order[tied + 1]]).any():
-        return np.lexsort((known, packed))
-    return order
-
-
-def sort_by_code(code: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions sorted by (code, position), by sixteen bits at a time: numpy's stable sort of those is a radix sort."""
-    order = np.argsort(code.astype(np.uint16), kind="stable")
-    highest, shift = int(code.max(initial=0)), 16
-    while highest >> shift:
-        order = order[np.argsort((code[order] >> shift).astype(np.uint16), kind="stable")]
-        shift += 16
-    return order
-
-
-def _rises(values: NDArray[np.int64]) -> bool:
-    return bool((values[1:] >= values[:-1]).all())
+    is_log = _rises(available) and (known is available or _rises(known))
+    order = _by_code(code) if is_log else _by_event(code, event, by_event, known)
+    if order is not None:
+        by_event = by_event[order]
+    if not is_log or is_one_time:
+        step = _steps(by_event, available if order is None else available[order], event_bits, first, bits)
+    keep = by_event >= np.maximum.accumulate(by_event) if is_log else _survivors(step)
+    ...

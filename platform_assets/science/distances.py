@@ -191,8 +191,7 @@ def stability_index(reference: Reference, current: Current, *, bins: int = 10) -
     Returns: nats, >= 0; 0 where the binned distributions are equal.
     Source: Siddiqi (2006), Credit Risk Scorecards, ch. 6.
     """
-    before, after = (np.maximum(shares, EMPTY_SHARE) for shares in binned(reference, current, bins))
-    return float(np.sum((after - before) * np.log(after / before)))
+    return stability(*binned(reference, current, bins))
 
 
 def jensen_shannon(reference: Reference, current: Current, *, bins: int = 10) -> float:
@@ -218,6 +217,12 @@ def binned(reference: Reference, current: Current, bins: int) -> tuple[Floats, F
         _shares(before, reference.values.size, reference.missing),
         _shares(up_to, current.values.size, current.missing),
     )
+
+
+def stability(before: Floats, after: Floats) -> float:
+    """Population stability index of two distributions over the same bins, in nats."""
+    before, after = np.maximum(before, EMPTY_SHARE), np.maximum(after, EMPTY_SHARE)
+    return float(np.sum((after - before) * np.log(after / before)))
 
 
 def divergence(before: Floats, after: Floats) -> float:

@@ -15,10 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from platform_assets.errors import EmptyFrameError, SchemaError
+from platform_assets.science import distances
 
 Floats = NDArray[np.float64]
 
-EMPTY_SHARE: Final = 1e-4  # stands for the share of a bin without rows: its logarithm must be finite
 MAD_TO_SD: Final = 1.4826  # of a normal distribution
 # In robust standard deviations. On 88 simulated worlds in which nothing happened, with a backtest of 84 days and a weekly
 # look over 102 days, 5 exceeded it at some time (4: 9; 3: 18); prices up by 30% did in half of 10.
@@ -47,8 +47,7 @@ def population_stability(expected: pl.Series, observed: pl.Series, *, bins: int 
     edges = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])) if known.size else np.empty(0)
     before = _binned(known, expected.len(), edges)
     after = _binned(observed_known, observed.len(), edges)
-    before, after = np.maximum(before, EMPTY_SHARE), np.maximum(after, EMPTY_SHARE)
-    return float(np.sum((after - before) * np.log(after / before)))
+    return distances.stability(before, after)
 
 
 def stability_threshold(rows_expected: int, rows_observed: int, *, bins: int = 10, alpha: float = 0.01) -> float:

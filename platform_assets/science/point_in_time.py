@@ -140,13 +140,6 @@ def locate(rows: pl.DataFrame, view: View, *, at: str, as_of: datetime | None = 
     return _locate(_Questions(rows, at), view, _collect(view.frame.lazy(), view), as_of=as_of)
 
 
-def late_rows(rows: pl.DataFrame, view: View, *, at: str) -> int:
-    """How many rows would get a value that was not yet known at their time if event time alone decided."""
-    questions = _Questions(rows, at)
-    frame, _ = _bounded(view, questions)
-    return _locate(questions, view, frame, as_of=EVERYTHING_KNOWN).late
-
-
 class _Questions:
     """The entity rows: their times, and their keys once for every set of key columns that some view has."""
 

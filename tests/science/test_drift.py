@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from platform_assets.errors import EmptyFrameError, SchemaError
-from platform_assets.science import drift
+from platform_assets.science import distances, drift
 
 NUMBERS = st.one_of(st.none(), st.floats(-1e6, 1e6), st.integers(-3, 3).map(float))
 SAMPLES = st.lists(NUMBERS, min_size=1, max_size=40)
@@ -30,10 +30,10 @@ def naive_psi(expected: Sequence[float | None], observed: Sequence[float | None]
     def share(values: Sequence[float | None], number: int) -> float:
         low = edges[number - 1] if number else -np.inf
         high = edges[number] if number < len(edges) else np.inf
-        return max(sum(v is not None and low < v <= high for v in values) / len(values), drift.EMPTY_SHARE)
+        return max(sum(v is not None and low < v <= high for v in values) / len(values), distances.EMPTY_SHARE)
 
     def null_share(values: Sequence[float | None]) -> float:
-        return max(sum(v is None for v in values) / len(values), drift.EMPTY_SHARE)
+        return max(sum(v is None for v in values) / len(values), distances.EMPTY_SHARE)
 
     pairs = [(share(expected, n), share(observed, n)) for n in range(len(edges) + 1)]
     pairs.append((null_share(expected), null_share(observed)))

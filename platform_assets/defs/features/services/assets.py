@@ -3,12 +3,15 @@
 import dagster as dg
 
 from platform_assets import names, policies
-from platform_assets.components.service_features import service_owners, service_version, services
+from platform_assets.components.feature_repo_text import owner_of, tags_of
+from platform_assets.components.feature_views import table_column
+from platform_assets.components.service_features import Said, said_of_services, service_version
 from platform_assets.errors import FeatureStoreError
 from platform_assets.science.demand import columns
 
 
-def _service(name: str, views: tuple[str, ...]) -> dg.AssetsDefinition:
+def _service(name: str, said: Said) -> dg.AssetsDefinition:
+    views = said.views
     read = {feature: (view, feature) for view in views for feature in columns.VIEWS[view]}
 
     @dg.asset(
@@ -16,16 +19,18 @@ def _service(name: str, views: tuple[str, ...]) -> dg.AssetsDefinition:
         deps=[*(dg.AssetKey(names.view_key(view)) for view in views), dg.AssetKey(["feature_registry"])],
         group_name=names.GROUP_FEATURES,
         description=(
-            f"The Feast service `{name}`: {len(read)} features of {', '.join(views)}. To materialize it records what the registry "
+            f"{said.about}\n\nThe Feast service `{name}`: {len(read)} features of {', '.join(views)}. To materialize it records what the registry "
             "resolves it to, and fails where that is not what the repository says. Read by training sets and predictions."
         ),
-        owners=[owner for owner in (service_owners()[name],) if owner],
+        owners=owner_of(said.owner),
+        tags=tags_of(said.tags),
         kinds={"feast"},
         code_version=service_version(name),
         metadata={
+            "dagster/column_schema": dg.TableSchema([table_column(columns.ALL[feature]) for feature in read]),
             "dagster/column_lineage": dg.TableColumnLineage(
                 {c: [dg.TableColumnDep(dg.AssetKey(names.view_key(view)), f)] for c, (view, f) in read.items()}
-            )
+            ),
         },
         automation_condition=policies.WHEN_UPSTREAM_MOVES,
         required_resource_keys={"feature_store"},
@@ -48,4 +53,4 @@ def _service(name: str, views: tuple[str, ...]) -> dg.AssetsDefinition:
     return service
 
 
-feature_services = [_service(name, views) for name, views in services().items()]
+feature_services = [_service(name, said) for name, said in said_of_services().items()]
