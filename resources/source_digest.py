@@ -1,4 +1,4 @@
-"""Hash of the code that computes something: a function and what it reaches in science/. Imports nothing.
+"""Hash of the code that computes or declares something, and of what it reaches in science/ and feature_repo/. Imports nothing.
 
 A module's functions, classes and constants count one by one, so that a feature which is added to one view leaves the
 digest of its neighbours as it was. Where a name cannot be followed (a module handed on whole, `getattr`, `import *`),
@@ -17,6 +17,8 @@ from platform_assets.errors import ConfigurationError
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SCIENCE: Final = "platform_assets.science"
+FEATURES: Final = "feature_repo"
+_FOLLOWED: Final = (SCIENCE, FEATURES)
 WHOLE: Final = "*"  # stands for every name of a module
 # With these a function may reach any name of its module.
 _BLIND: Final = frozenset({"globals", "locals", "vars", "eval", "exec"})
@@ -38,6 +40,21 @@ def source_digest(function: str) -> str:
         raise ConfigurationError(
             f"function {function}: {path.name} defines no `{name}`; it defines {', '.join(defined)}"
         )
+    return _digest(module, name)
+
+
+def definition_digest(module: str, name: str) -> str:
+    """SHA-256 of what a module binds a name to, as `source_digest` has it of a function.
+
+    Raises: ConfigurationError if the module or the name is not there.
+    """
+    path = _path(module)
+    if path is None or name not in _module(path).bound:
+        raise ConfigurationError(f"{path or f'{module}, of which there is no file below {ROOT},'} defines no `{name}`")
+    return _digest(module, name)
+
+
+def _digest(module: str, name: str) -> str:
     digest = hashlib.sha256(name.encode())
     for part in sorted(_reached((module, name))):
         digest.update(f"{':'.join(part)}\0".encode() + _text(part).encode())
@@ -159,11 +176,11 @@ def _parsed_module(path: Path, _changed: int) -> _Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                if alias.name.startswith(SCIENCE):
+                if alias.name.startswith(_FOLLOWED):
                     bound = alias.asname or alias.name.partition(".")[0]
                     # Without `as` the first package is bound: whoever names it may mean this module.
                     module.imported.setdefault(bound, set()).add((alias.name, WHOLE))
-        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(SCIENCE):
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(_FOLLOWED):
             for alias in node.names:
                 is_module = _path(f"{node.module}.{alias.name}") is not None
                 target = (f"{node.module}.{alias.name}", WHOLE) if is_module else (node.module, alias.name)

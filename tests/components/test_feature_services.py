@@ -7,11 +7,11 @@ import dagster as dg
 import pytest
 
 from platform_assets import names
-from platform_assets.components import service_features
-from platform_assets.components.service_features import service_version, services, view_version
+from platform_assets.components.service_features import said_of_view, service_version, services, view_version
 from platform_assets.defs.features.services.assets import feature_services
-from platform_assets.errors import FeatureStoreError
+from platform_assets.errors import ConfigurationError, FeatureStoreError
 from platform_assets.science.demand import columns
+from tests.components.code_copy import copied_code, edit
 
 OF_DORMANT = [feature for view in ("demand_history", "price_history", "season") for feature in columns.VIEWS[view]]
 
@@ -43,11 +43,36 @@ def test_an_edited_view_changes_its_own_version_and_those_of_its_services(
     view: str, stale: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {v: view_version(v) for v in columns.VIEWS}, {s: service_version(s) for s in services()}
-    found = service_features.module_file
-    edited = tmp_path / f"{view}.py"
-    original = found(f"feature_repo.views.{view}")
-    assert original is not None
-    edited.write_text(original.read_text() + "\n# edited\n")
-    monkeypatch.setattr(service_features, "module_file", lambda m: edited if m.endswith(f".{view}") else found(m))
-    assert {v for v in columns.VIEWS if view_version(v) != before[0][v]} == {view}
-    assert {s for s in services() if service_version(s) != before[1][s]} == stale
+
+    def changed() -> tuple[set[str], set[str]]:
+        views = {v for v in columns.VIEWS if view_version(v) != before[0][v]}
+        return views, {s for s in services() if service_version(s) != before[1][s]}
+
+    folder = copied_code(tmp_path, monkeypatch) / "feature_repo"
+    assert changed() == (set(), set())
+    # A comment, and a source that another view will have.
+    with (folder / "views" / f"{view}.py").open("a") as file:
+        file.write("\n# edited\n")
+    with (folder / "sources.py").open("a") as file:
+        file.write('\nweather_table = _table("weather")\n')
+    assert changed() == (set(), set())
+    edit(folder / "views" / f"{view}.py", "ttl=timedelta(days=400)", "ttl=timedelta(days=401)")
+    assert changed() == ({view}, stale)
+
+
+def test_what_is_not_written_out_is_refused_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = copied_code(tmp_path, monkeypatch) / "feature_repo" / "views" / "offer.py"
+    edit(path, 'owner="team:demand"', "owner=OWNER")
+    with pytest.raises(ConfigurationError, match=r"offer.py, line \d+: `owner` of a FeatureView is OWNER, expected it"):
+        said_of_view("offer")
+    path.write_text("")
+    with pytest.raises(ConfigurationError, match="defines no FeatureView with the name 'offer'"):
+        said_of_view("offer")
+
+
+def test_a_service_says_what_feast_says_of_it() -> None:
+    (asset,) = (a for a in feature_services if a.key == dg.AssetKey(names.service_key("dormant_v1")))
+    spec = asset.get_asset_spec()
+    assert spec.owners == ["team:range"]
+    assert "What tells whether a series will sell at all next week." in str(spec.description)
+    assert [column.name for column in spec.metadata["dagster/column_schema"].columns] == OF_DORMANT

@@ -1,5 +1,6 @@
 """Feature views as assets: months add up to the whole, checks find faults, the online store gets the latest rows."""
 
+import runpy
 import subprocess
 import sys
 import traceback
@@ -13,6 +14,8 @@ import dagster as dg
 import numpy as np
 import polars as pl
 import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
 from dagster.components.core.component_tree import ComponentTreeException
 from dagster.components.testing import create_defs_folder_sandbox
 from polars.testing import assert_frame_equal
@@ -27,6 +30,7 @@ from resources.clock import Clock
 from resources.feature_store import FeatureStoreResource
 from resources.table_io import DeltaIOManager
 from resources.tables import Tables
+from tests.components.code_copy import copied_code, edit
 
 ROOT = Path(__file__).parents[2]
 WINDOW = SourceWindow("shop", date(2024, 1, 1), date(2024, 3, 31))
@@ -42,7 +46,7 @@ FUNCTIONS = {
 
 def spec_of(view: str) -> ViewSpec:
     reads = "plans" if view == "offer" else "sales"
-    return ViewSpec(view, FUNCTIONS[view], reads, f"One row of {view}.", ("team:demand",), 98, 35)
+    return ViewSpec(view, FUNCTIONS[view], reads, f"One row of {view}.", 98, 35)
 
 
 def midnight(day: date) -> datetime:
@@ -196,6 +200,80 @@ def test_a_source_without_plans_has_an_empty_offer_that_joins_to_nulls(tmp_path:
     assert joined["level"].null_count() == 0
 
 
+def graph_of(resources: dict[str, Any]) -> dg.Definitions:
+    """The views, the services and the registry, as the code says now."""
+    defs = ROOT / "platform_assets" / "defs" / "features"
+    return dg.Definitions.merge(
+        dg.Definitions(
+            assets=[
+                runpy.run_path(str(defs / "registry" / "assets.py"))["feature_registry"],
+                *runpy.run_path(str(defs / "services" / "assets.py"))["feature_services"],
+                reads_offer,
+                reads_season,
+            ],
+            resources=resources,
+        ),
+        *(view_definitions(spec_of(view), WINDOW) for view in columns.VIEWS),
+    )
+
+
+@dg.asset(deps=[dg.AssetKey(["features", "offer"]), dg.AssetKey(["services", "demand_v1"])], code_version="1")
+def reads_offer() -> None: ...
+
+
+@dg.asset(deps=[dg.AssetKey(["features", "season"]), dg.AssetKey(["services", "dormant_v1"])], code_version="1")
+def reads_season() -> None: ...
+
+
+def stale(graph: dg.Definitions, instance: dg.DagsterInstance) -> set[str]:
+    """What Dagster shows as stale."""
+    nodes = graph.resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(instance, nodes, LoadingContextForTest(instance))
+    return {
+        key.to_user_string()
+        for key in nodes.materializable_asset_keys
+        for partition in (instance.get_materialized_partitions(key) if nodes.get(key).is_partitioned else {None})
+        if resolver.get_status(key, partition) == StaleStatus.STALE
+    }
+
+
+OF_OFFER = {"features/offer", "online/offer", "services/demand_v1"}
+OF_SEASON = {"features/season", "online/season", "services/demand_v1", "services/dormant_v1"}
+EDITS = (
+    # The definitions of two views, and the function that computes one of them.
+    ("feature_repo/views/offer.py", "days=400", "days=401", {*OF_OFFER, "feature_registry"}),
+    ("feature_repo/views/season.py", "days=400", "days=401", {*OF_SEASON, "feature_registry"}),
+    ("platform_assets/science/demand/offer.py", "return plans.select(", "return plans.limit(9).select(", OF_OFFER),
+)
+
+
+def test_editing_one_view_makes_exactly_its_dependents_stale(
+    loaded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once what its code version is part of; what reads only its rows, once these are made anew."""
+    _, instance, resources = loaded
+    code = copied_code(tmp_path, monkeypatch)
+    monkeypatch.setattr(feature_views, "REPOSITORY", code / "feature_repo")
+
+    def made(*keys: str) -> set[str]:
+        """What is stale after a run of these assets."""
+        graph = graph_of(resources)
+        world = (graph.resolve_implicit_global_asset_job_def(), instance, resources)
+        months = [key.split("/") for key in keys if key.startswith("features/")]
+        assert not months or materialize(world, months, "2024-01-01", "2024-03-01").success
+        assert materialize(world, [key.split("/") for key in keys if not key.startswith("features/")]).success
+        return stale(graph, instance)
+
+    assert made("services/demand_v1", "services/dormant_v1", "reads_offer", "reads_season") == set()
+    for file, old, new, expected in EDITS:
+        edit(code / file, old, new)
+        assert stale(graph_of(resources), instance) == expected
+        if expected == OF_OFFER:
+            assert made(*expected) == {"reads_offer"}
+        edit(code / file, new, old)
+    assert made(*OF_OFFER) == set()  # as it was made before
+
+
 @pytest.mark.parametrize(
     ("check", "spoil"),
     [
@@ -291,7 +369,7 @@ def test_building_the_assets_imports_neither_polars_nor_feast() -> None:
         "from platform_assets.components.feature_views import ViewSpec, view_definitions\n"
         "from platform_assets.components.source_window import SourceWindow\n"
         "import platform_assets.defs.features.registry.assets, resources.feature_store\n"
-        f"spec = ViewSpec('season', '{FUNCTIONS['season']}', 'sales', 'One row.', (), 98, 35)\n"
+        f"spec = ViewSpec('season', '{FUNCTIONS['season']}', 'sales', 'One row.', 98, 35)\n"
         "view_definitions(spec, SourceWindow('shop', date(2024, 1, 1), date(2024, 3, 31)))\n"
         "print([m for m in ('polars', 'feast', 'deltalake', 'numpy') if m in sys.modules])"
     )
