@@ -8,10 +8,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from platform_assets import names
+from platform_assets import names, policies
 from platform_assets.components.feature_views import PARTITIONED_BY, ViewSpec
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.demand import columns
+from resources.feast_repository import findings
 
 _TIMES = [names.EVENT_AT, names.KNOWN_AT]
 _EXAMPLES = 3  # offending rows that a check shows
@@ -46,7 +47,7 @@ def function_of(spec: ViewSpec) -> Any:
 
 
 def check_view(spec: ViewSpec, context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-    """Every check of `feature_views.CHECKS` on the whole table, with the first offending rows."""
+    """Every check of `feature_views.CHECKS` on the whole table, with the first offending rows, and its freshness."""
     table = names.table_name(names.view_key(spec.name))
     rows = context.resources.tables.scan(table)
     for name, offenders in faults(spec, rows).items():
@@ -60,6 +61,24 @@ def check_view(spec: ViewSpec, context: dg.AssetCheckExecutionContext) -> Iterat
             description=f"{table}: {count:,} rows, such as {'; '.join(shown)}" if count else None,
             metadata={"rows": count},
         )
+    late = freshness(spec, rows, context.resources)
+    yield dg.AssetCheckResult(
+        passed=late.is_clean,
+        check_name="freshness",
+        asset_key=dg.AssetKey(names.view_key(spec.name)),
+        severity=dg.AssetCheckSeverity.WARN,
+        description=None if late.is_clean else f"{table}: {late.examples[0]}",
+        metadata=dict(late.figures),
+    )
+
+
+def freshness(spec: ViewSpec, rows: pl.LazyFrame, resources: Any) -> findings.Finding:
+    """Whether the newest row is late, by event time: two arrivals of the source have been missed."""
+    now, ends_at = resources.clock.now(), getattr(resources.feature_store, "ends_at", "")
+    now = min(now, datetime.fromisoformat(ends_at)) if ends_at else now
+    limit = 2 * timedelta(days=resources.source.period_days) + policies.ARRIVAL_SLACK
+    newest = rows.select(pl.col(names.EVENT_AT).max()).collect().drop_nulls()
+    return findings.freshness(newest, names.EVENT_AT, now, None if spec.reads == names.PLANS else limit)
 
 
 def faults(spec: ViewSpec, rows: pl.LazyFrame) -> dict[str, pl.LazyFrame]:

@@ -28,6 +28,10 @@ CHECKS: Final = {
     "times": "Nothing is known before it happens: event_at <= known_at.",
     "values": "Numbers are finite, shares lie in [0, 1], the level is positive.",
 }
+FRESHNESS: Final = (
+    "The newest row, by event time, is at most two periods and 9 hours old now, or at the end of a source that has ended. "
+    "Announcements come without a rhythm: their age is recorded alone."
+)
 _TYPES: Final = {"f64": "double", "i64": "int", "bool": "boolean", "list_f32": "array<float>"}
 
 
@@ -151,8 +155,13 @@ def _offline(spec: ViewSpec, window: SourceWindow) -> dg.AssetsDefinition:
 def _checks(spec: ViewSpec) -> dg.AssetChecksDefinition:
     key = dg.AssetKey(names.view_key(spec.name))
     specs = [dg.AssetCheckSpec(name, asset=key, blocking=True, description=said) for name, said in CHECKS.items()]
+    specs.append(dg.AssetCheckSpec("freshness", asset=key, description=FRESHNESS))  # a late table is not a wrong one
 
-    @dg.multi_asset_check(specs=specs, name=f"features__{spec.name}__checks", required_resource_keys={"tables"})
+    @dg.multi_asset_check(
+        specs=specs,
+        name=f"features__{spec.name}__checks",
+        required_resource_keys={"tables", "feature_store", "source", "clock"},
+    )
     def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         from platform_assets.components.feature_steps import check_view
 

@@ -21,7 +21,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 from polars.testing import assert_frame_equal
 
 from platform_assets.components import feature_views, source_window
-from platform_assets.components.feature_steps import faults, function_of
+from platform_assets.components.feature_steps import faults, freshness, function_of
 from platform_assets.components.feature_views import CHECKS, FeatureView, ViewSpec, column_lineage, view_definitions
 from platform_assets.components.source_window import SourceWindow
 from platform_assets.defs.features.registry.assets import feature_registry
@@ -34,6 +34,7 @@ from tests.components.code_copy import copied_code, edit
 
 ROOT = Path(__file__).parents[2]
 WINDOW = SourceWindow("shop", date(2024, 1, 1), date(2024, 3, 31))
+ENDS_AT = datetime(2024, 4, 1, 12, tzinfo=UTC)
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SCIENCE = "platform_assets.science.demand"
 FUNCTIONS = {
@@ -105,7 +106,9 @@ def resources_at(folder: Path) -> dict[str, Any]:
         "io_manager": DeltaIOManager(tables),
         "source": SimpleNamespace(period_days=1, plans={}),
         "clock": Clock(None),
-        "feature_store": FeatureStoreResource(state=str(folder / "feast"), tables=str(folder / "tables")),
+        "feature_store": FeatureStoreResource(
+            state=str(folder / "feast"), tables=str(folder / "tables"), ends_at=ENDS_AT.isoformat()
+        ),
     }
 
 
@@ -143,7 +146,7 @@ def loaded(world: Any) -> Any:
     """All months in one run, the registry and the online loads in a second one."""
     done = materialize(world, [["features", view] for view in columns.VIEWS], "2024-01-01", "2024-03-01")
     assert done.success
-    assert all(check.passed for check in done.get_asset_check_evaluations())
+    assert [c.description for c in done.get_asset_check_evaluations() if not c.passed] == []
     assert materialize(world, [["feature_registry"], *(["online", view] for view in columns.VIEWS)]).success
     return world
 
@@ -293,6 +296,30 @@ def test_each_check_finds_its_fault_and_only_that(loaded: Any, check: str, spoil
     spoilt = pl.concat([sound, row]) if spoil is None else pl.concat([row.with_columns(**spoil), sound[1:]])
     counts = {name: offenders.collect().height for name, offenders in faults(spec, spoilt.lazy()).items()}
     assert counts == {name: int(name == check) for name in CHECKS}
+
+
+@pytest.mark.parametrize(
+    ("view", "now", "ends_at", "hours_late"),
+    [
+        ("demand_history", ENDS_AT + timedelta(days=900), ENDS_AT, None),  # it ended, and all of it is there
+        # Its last row is of the midnight before a Sunday.
+        ("demand_history", ENDS_AT + timedelta(hours=21), None, None),
+        ("demand_history", ENDS_AT + timedelta(hours=22), None, 58),
+        ("season", ENDS_AT + timedelta(hours=22), None, 58),
+        ("demand_history", ENDS_AT + timedelta(days=900), ENDS_AT + timedelta(days=3), 108),
+        ("offer", ENDS_AT + timedelta(days=900), None, None),  # announcements have no rhythm
+    ],
+)
+def test_a_view_is_late_when_two_arrivals_were_missed(
+    loaded: Any, view: str, now: datetime, ends_at: datetime | None, hours_late: int | None
+) -> None:
+    store = SimpleNamespace(ends_at=ends_at.isoformat() if ends_at else "")
+    resources = SimpleNamespace(clock=Clock(now), feature_store=store, source=SimpleNamespace(period_days=1))
+    found = freshness(spec_of(view), loaded[2]["tables"].scan(f"features/{view}"), resources)
+    assert found.is_clean is (hours_late is None)
+    if hours_late is not None:
+        assert found.figures["age in hours"] == hours_late
+        assert found.figures["limit in hours"] == 57
 
 
 def test_a_failing_check_names_the_rows_and_stops_the_run(tmp_path: Path) -> None:
