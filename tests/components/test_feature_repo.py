@@ -359,6 +359,35 @@ def test_a_registered_function_computes_its_days_in_place(computed: World) -> No
     assert {check.passed for name, check in computed.check("stats").items() if name != "freshness"} == {True}
 
 
+def test_a_day_that_fails_stays_failed_and_is_retried_alone(computed: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import drivers_project  # pyright: ignore[reportMissingImports]
+
+    table, key = Path(computed.repository.path) / "data" / "stats.parquet", computed.repository.table_key("stats")
+    days = ["2026-02-01", "2026-02-02", "2026-02-03"]
+    whole = drivers_project.stats
+
+    def damaged(start: datetime, end: datetime) -> pl.DataFrame:
+        if start.day == 2:
+            raise OSError("the disk is full")
+        return whole(start, end)
+
+    cut = computed.repository.cut(computed.description.view("stats"))  # pyright: ignore[reportArgumentType]
+    assert cut is not None
+
+    def statuses(cut: dg.PartitionsDefinition[str] = cut) -> list[str]:
+        found = computed.instance.get_status_by_partition(key, days, cut)
+        return ["none" if (status := (found or {})[day]) is None else status.value.lower() for day in days]
+
+    monkeypatch.setattr(drivers_project, "stats", damaged)
+    assert [computed.run(key, first=day, fails=True).success for day in days] == [True, False, True]
+    assert statuses() == ["materialized", "failed", "materialized"]
+    monkeypatch.setattr(drivers_project, "stats", whole)
+    assert computed.run(key, first=days[1]).success
+    assert statuses() == ["materialized"] * 3
+    stored = pl.read_parquet(table).filter(pl.col("event_timestamp").dt.month() == 2)
+    assert stored["event_timestamp"].dt.day().to_list() == [1, 2, 3]
+
+
 def test_a_table_that_is_out_of_range_and_late_fails_its_checks(computed: World) -> None:
     path = Path(computed.repository.path) / "data" / "other.parquet"
     kept = path.read_bytes()
