@@ -60,14 +60,16 @@ bench-pit: $(READY) ## the point-in-time join beside its peers (ARGS="--full", "
 bench-online: $(READY) ## loading and reading the online store, beside Feast's own path (SQLite, Redis)
 	@$(BIN)/python benchmarks/bench_online.py
 
-system-packages: # servers that the long tests start on loopback; a test that misses one fails and names it
+system-packages: # servers that the long tests start on loopback, and Java for Spark; a test that misses one fails and names it
 	@missing=; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null || missing="postgresql"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	{ command -v java || [ -x "$$JAVA_HOME/bin/java" ]; } >/dev/null || missing="$$missing openjdk-17-jre-headless"; \
 	if [ -n "$$missing" ]; then \
 	  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	    echo "set-up: $$missing (servers that the long tests start)"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
-	  else echo "note: install $$missing, the long tests start it"; fi; fi
+	    echo "set-up: $$missing (for the long tests)"; apt-get update -qq; \
+	    for p in $$missing; do DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$p >/dev/null || echo "note: $$p could not be installed"; done; \
+	  else echo "note: install $$missing, the long tests need it"; fi; fi
 
 lock: ## requirements.lock from pyproject.toml
 	@$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --allow-unsafe --no-header --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options -o requirements.lock pyproject.toml
