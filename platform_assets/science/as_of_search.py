@@ -9,13 +9,14 @@ An append log is in order of availability already: there a radix sort by key and
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 PACK_LIMIT: Final = 2**62  # beyond it times are replaced by their ranks
+_BLOCK: Final = 2**16  # needles that are looked at together: their numbers stay in the processor's cache
 
 Longs = NDArray[np.int64]
 
@@ -47,14 +48,19 @@ def sharpen(code: Longs, t: Longs) -> tuple[Longs | None, Needles]:
     if _rises(packed):
         return None, Needles(code, t, packed, first, bits)
     order = _sort(packed, bits + highest.bit_length())
-    return order, Needles(code[order], t[order], packed[order], first, bits)
+    packed = packed[order]
+    t = packed & (1 << bits) - 1
+    t += first
+    return order, Needles(packed >> bits, t, packed, first, bits)
 
 
 def _sort(packed: Longs, bits: int) -> Longs:
     """Positions sorted by a number of so many bits: the positions ride along in the low bits where that is enough."""
     low = len(packed).bit_length()
-    order = (pl.Series((packed >> max(0, bits + low - 62) << low) | np.arange(len(packed))).sort()).to_numpy()
-    order = order & ((1 << low) - 1)
+    coarse = packed >> max(0, bits + low - 62)
+    coarse <<= low
+    coarse |= np.arange(len(packed))
+    order = pl.Series(coarse).sort().to_numpy() & (1 << low) - 1
     if bits + low <= 62 or _rises(packed[order]):
         return order
     return pl.Series(packed).arg_sort().to_numpy()
@@ -68,36 +74,106 @@ def search(
     needles: Needles,
     *,
     ttl: int | None = None,
-) -> tuple[Longs, NDArray[np.bool_]]:
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """(rows, found): for each needle the greatest view row by (event, known, position) among those available at t.
 
-    Not found is what is older than `ttl` microseconds at t, too; the row is then any.
+    What is older than `ttl` microseconds at t counts as not found, too; rows that are not found are any.
     """
     if not len(code) or not len(needles.code):
         return np.zeros(len(needles.code), dtype=np.int64), np.zeros(len(needles.code), dtype=np.bool_)
-    codes = max(int(code.max()), int(needles.code[-1])) + 1
     low = int(event.min())
     event_bits = (int(event.max()) - low).bit_length()
     question, first, bits = needles.packed, needles.first, needles.bits
     oldest = None if ttl is None else needles.t - ttl
-    is_one_time = available is event
-    if question is None or codes << max(event_bits, bits) > PACK_LIMIT:
+    if question is None or max(int(code.max()), int(needles.code[-1])) + 1 << max(event_bits, bits) > PACK_LIMIT:
+        is_one_time = available is event
         instants = np.unique(event if is_one_time else np.concatenate([event, available]))
+        if oldest is not None:
+            oldest = np.searchsorted(instants, oldest) + 1
         low, first = 0, 0
         event_bits = bits = (len(instants) + 1).bit_length()
         question = (needles.code << bits) + np.searchsorted(instants, needles.t, side="right")
-        oldest = None if oldest is None else np.searchsorted(instants, oldest) + 1
         event = np.searchsorted(instants, event) + 1
         available = event if is_one_time else np.searchsorted(instants, available) + 1
-    by_event = code << event_bits
-    by_event += event
-    by_event -= low
+    by_event = np.empty(len(code), dtype=np.int64)
+    for start in range(0, len(code), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        by_event[block] = (code[block] << event_bits) + (event[block] - low)
 
-    is_log = _rises(available) and (known is available or _rises(known))
-    order = _by_code(code) if is_log else _by_event(code, event, by_event, known)
-    if order is not None:
-        by_event = by_event[order]
-    if not is_log or is_one_time:
-        step = _steps(by_event, available if order is None else available[order], event_bits, first, bits)
-    keep = by_event >= np.maximum.accumulate(by_event) if is_log else _survivors(step)
-    ...
+    def steps(by_event: Longs, available: Longs) -> Longs:
+        np.subtract(available, first, out=available)
+        np.clip(available, 0, (1 << bits) - 1, out=available)
+        for start in range(0, len(available), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            available[block] += by_event[block] >> event_bits << bits
+        return available
+
+    if _rises(available) and (known is available or _rises(known)):
+        order = None if _rises(code) else sort_by_code(code)
+        by_event = _picked(by_event, order)
+        keep = by_event == np.maximum.accumulate(by_event)
+        order, by_event = _kept(order, keep), by_event[keep]
+        step = steps(by_event, available[order])
+    else:
+        order = _order(code, event, by_event, known)
+        by_event = _picked(by_event, order)
+        step = steps(by_event, available.copy() if order is None else available[order])
+        later = np.minimum.accumulate(step[::-1])[::-1]
+        keep = np.append(step[:-1] < later[1:], True)
+        order, by_event, step = _kept(order, keep), by_event[keep], step[keep]
+    last = _last(step, question)
+    at = last.fill_null(0).to_numpy()
+    rows = np.empty(len(at), dtype=at.dtype)
+    found = np.empty(len(at), dtype=np.bool_)
+    for start in range(0, len(at), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        bound = needles.code[block] << event_bits
+        if oldest is not None:
+            bound += np.maximum(oldest[block] - low, 0)
+        found[block] = by_event[at[block]] >= bound
+        rows[block] = order[at[block]]
+    found[: last.null_count()] = False  # questions ascend: those before the first step come first
+    return rows, found
+
+
+def _last(step: Longs, question: Longs) -> pl.Series:
+    """Where the last step <= each question stands, null for none; both ascend, so one pass finds them."""
+    positions = np.arange(len(step), dtype=np.uint32 if len(step) < 2**32 else np.uint64)
+    steps = pl.DataFrame({"step": step, "position": positions}).with_columns(pl.col("step").set_sorted())
+    questions = pl.DataFrame({"question": question}).with_columns(pl.col("question").set_sorted())
+    return questions.join_asof(steps, left_on="question", right_on="step")["position"]
+
+
+def _order(code: Longs, event: Longs, by_event: Longs, known: Longs) -> Longs | None:
+    """Positions sorted by (code, event, known, position); None if they are already, but for `known`."""
+    order = None
+    if not _rises(by_event):
+        order = None if _rises(event) else np.argsort(event, kind="stable")
+        by_code = sort_by_code(_picked(code, order))
+        order = by_code if order is None else order[by_code]
+    ordered = _picked(by_event, order)
+    tied = np.flatnonzero(ordered[1:] == ordered[:-1])
+    first, second = (tied, tied + 1) if order is None else (order[tied], order[tied + 1])
+    return np.lexsort((known, by_event)) if (known[first] > known[second]).any() else order
+
+
+def _picked(values: Longs, order: Longs | None) -> Longs:
+    return values if order is None else values[order]
+
+
+def _kept(order: Longs | None, keep: NDArray[np.bool_]) -> Longs:
+    return np.flatnonzero(keep) if order is None else order[keep]
+
+
+def sort_by_code(code: Longs) -> Longs:
+    """Positions sorted by (code, position), by sixteen bits at a time: numpy's stable sort of those is a radix sort."""
+    order = np.argsort(code.astype(np.uint16), kind="stable")
+    highest, shift = int(code.max(initial=0)), 16
+    while highest >> shift:
+        order = order[np.argsort((code[order] >> shift).astype(np.uint16), kind="stable")]
+        shift += 16
+    return order
+
+
+def _rises(values: Longs) -> bool:
+    return bool((values[1:] >= values[:-1]).all())

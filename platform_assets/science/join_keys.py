@@ -8,9 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from platform_assets.errors import PointInTimeError
-from platform_assets.science.as_of_search import sort_by_code
+from platform_assets.science.as_of_search import Needles, sharpen
 
-_DIRECT_RANGE = 2**20  # of integer keys that are their own codes, which leaves 2**42 microseconds: 139 years
+_DIRECT_RANGE = 2**20  # of integer keys that are their own codes; 42 bits are left for times
 _PACKED = 2**62
 
 Codes = NDArray[np.int64]
@@ -20,13 +20,13 @@ Codes = NDArray[np.int64]
 class Asked:
     """Entity rows of one set of key columns, those with keys and a time, sorted by (code, time).
 
-    `encode` gives a view's keys, as many and in the same order, in the codes of the rows; -1 for a key that is null or
-    that nobody asks for.
+    `position` says where they stand in the entity rows, None where all of them stand as they are. `encode` gives a
+    view's keys, as many and in the same order, in the codes of the rows; -1 for a key that is null or that nobody asks
+    for.
     """
 
-    position: NDArray[np.int64]  # (asked rows,), in the entity rows
-    code: Codes  # (asked rows,)
-    t: NDArray[np.int64]  # (asked rows,), microseconds
+    position: NDArray[np.int64] | None  # (asked rows,)
+    needles: Needles
     encode: Callable[[list[pl.Series]], Codes]
 
 
@@ -41,24 +41,10 @@ def ask(keys: list[pl.Series], times: pl.Series) -> Asked:
     if (code < 0).any():
         position = np.flatnonzero(code >= 0)
         code, t = code[position], t[position]
-    order = _by_code_and_time(code, t)
+    order, needles = sharpen(code, t)
     if order is not None:
-        code, t = code[order], t[order]
         position = order if position is None else position[order]
-    return Asked(position=np.arange(len(code)) if position is None else position, code=code, t=t, encode=encode)
-
-
-def _by_code_and_time(code: Codes, t: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Positions sorted by both; None if they are already. Rows that are alike may come in any order."""
-    if not len(code):
-        return None
-    first = int(t.min())
-    span = int(t.max()) - first + 1
-    if (int(code.max()) + 1) * span >= _PACKED:
-        order = np.argsort(t, kind="stable")
-        return order[sort_by_code(code[order])]
-    packed = code * span + (t - first)
-    return None if (packed[1:] >= packed[:-1]).all() else np.argsort(packed)
+    return Asked(position, needles, encode)
 
 
 def _coded(keys: list[pl.Series], height: int) -> tuple[Codes, Callable[[list[pl.Series]], Codes]]:
@@ -85,8 +71,11 @@ def _direct(asked: pl.Series) -> tuple[Codes, Callable[[list[pl.Series]], Codes]
         return None
 
     def encode(offered: list[pl.Series]) -> Codes:
-        keys = offered[0].fill_null(low - 1).to_numpy() if offered[0].null_count() else offered[0].to_numpy()
-        return np.where((keys >= low) & (keys <= high), keys - low, -1)
+        code = (offered[0].fill_null(low - 1) if offered[0].null_count() else offered[0]).to_numpy() - low
+        outside = code.view(np.uint64) > high - low  # what lies below wraps around to the largest numbers
+        if outside.any():
+            code[outside] = -1
+        return code
 
     return encode([asked]), encode
 

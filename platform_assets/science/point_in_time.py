@@ -26,7 +26,7 @@ EVERYTHING_KNOWN: Final = datetime.max.replace(tzinfo=UTC)
 _TIME: Final = pl.Datetime("us", "UTC")
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _NS_FIRST, _NS_LAST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
-_READ_BYTES: Final = 192 * 2**20  # features of a rereadable view are read in groups of columns of about this size
+_READ_BYTES: Final = 48 * 2**20  # features of a rereadable view are read in groups of columns of about this size
 
 
 @dataclass(frozen=True)
@@ -67,13 +67,19 @@ class View:
 
 @dataclass(frozen=True)
 class Located:
-    """Where each entity row's value stands in the view's frame, -1 for nowhere.
+    """Where each entity row's value stands in the view's frame, and whether there is one; if not, `row` is any.
 
     `late` counts the rows whose value became known only after the row's time (never, unless `as_of` is given).
     """
 
-    position: NDArray[np.int64]  # (entity rows,)
+    row: NDArray[Any]  # (entity rows,), integers
+    is_found: NDArray[np.bool_]  # (entity rows,)
     late: int
+
+    @property
+    def position(self) -> NDArray[np.int64]:
+        """The row in the view's frame, -1 for nowhere."""
+        return np.where(self.is_found, self.row.astype(np.int64), -1)
 
 
 @overload
@@ -131,7 +137,7 @@ def join_and_count(
         frame, source = _bounded(view, questions)
         located = _locate(questions, view, frame, as_of=as_of)
         late[view.name] = located.late
-        columns.append(_gather(source, view, located.position, len(frame)).rename(names[view.name]))
+        columns.append(_gather(source, view, located, len(frame)).rename(names[view.name]))
     return (pl.concat(columns, how="horizontal") if len(columns) > 1 else rows), late
 
 
@@ -217,7 +223,10 @@ def _bounded(view: View, questions: _Questions) -> tuple[pl.DataFrame, pl.LazyFr
     lazy = relevant(view, questions.times)
     index = list(dict.fromkeys([*view.key_map, *view.time_columns]))
     if view.is_rereadable:
-        return _collect(lazy.select(index), view), lazy.select(list(view.feature_map))
+        frame = _collect(lazy.select(index), view)
+        if len(frame) == _collect(view.frame.lazy().select(pl.len()), view).item():
+            lazy = view.frame.lazy()  # nothing to filter: the features are read without looking at the times again
+        return frame, lazy.select(list(view.feature_map))
     whole = _collect(lazy.select(list(dict.fromkeys([*index, *view.feature_map]))), view)
     return whole.select(index), whole.lazy().select(list(view.feature_map))
 
@@ -234,49 +243,65 @@ def _locate(questions: _Questions, view: View, frame: pl.DataFrame, *, as_of: da
     code = questions.codes(view, frame)
     where = f"view `{view.name}`"
     events = instants(frame, view.event_at, where)
-    known = instants(frame, view.known_at, where).fill_null(events) if view.known_at else events
-    usable = code >= 0
+    known = instants(frame, view.known_at, where) if view.known_at else events
+    usable = None if not len(code) or code.min() >= 0 else code >= 0
     if events.null_count():
-        usable &= events.is_not_null().to_numpy()
+        usable = _both(usable, events.is_not_null().to_numpy())
     event = _micros(events)
-    seen = event if known is events else _micros(known)
+    seen = event if known is events else _micros(known.fill_null(events) if known.null_count() else known)
     if as_of is not None:
         if as_of.tzinfo is None:
             raise PointInTimeError(
                 f"as_of {as_of.isoformat()} has no time zone", hint="give an aware datetime, such as UTC"
             )
-        usable &= seen <= _instant_micros(as_of)
-    position = None
-    if not usable.all():
-        position = np.flatnonzero(usable)
-        code, event, seen = code[position], event[position], seen[position]
-    available = event if as_of is not None or seen is event else np.maximum(event, seen)
-    found = search(code, event, seen, available, asked.code, asked.t)
-    has = found >= 0
-    if view.ttl is not None and len(event):
-        has &= event[found] >= asked.t - view.ttl // timedelta(microseconds=1)
-    out = np.full(len(questions.rows), -1, dtype=np.int64)
-    found = found[has]
-    out[asked.position[has]] = found if position is None else position[found]
-    return Located(position=out, late=int((seen[found] > asked.t[has]).sum()) if as_of is not None else 0)
+        if len(seen) and seen.max() > _instant_micros(as_of):
+            usable = _both(usable, seen <= _instant_micros(as_of))
+    position = None if usable is None else np.flatnonzero(usable)
+    if position is not None:
+        is_one_time = seen is event
+        code, event = code[position], event[position]
+        seen = event if is_one_time else seen[position]
+    available = event
+    if as_of is None and seen is not event:
+        available = seen if (seen >= event).all() else np.maximum(event, seen)
+    ttl = None if view.ttl is None else view.ttl // timedelta(microseconds=1)
+    found, is_found = search(code, event, seen, available, asked.needles, ttl=ttl)
+    late = int((seen[found] > asked.needles.t)[is_found].sum()) if as_of is not None and len(seen) else 0
+    if position is not None and len(position):
+        found = position[found]
+    if asked.position is not None:
+        found, is_found = (_scattered(values, asked.position, len(questions.rows)) for values in (found, is_found))
+    return Located(found, is_found, late)
 
 
-def _gather(source: pl.LazyFrame, view: View, position: NDArray[np.int64], height: int) -> pl.DataFrame:
-    """The features of `view` at `position`, null at -1, read and gathered in groups of columns."""
-    kind = np.uint32 if height < 2**32 else np.uint64
-    index = pl.Series("position", np.maximum(position, 0).astype(kind))
-    if (nowhere := position < 0).any():
-        index = pl.select(pl.when(~pl.Series(nowhere)).then(index)).to_series()
+def _both(usable: NDArray[np.bool_] | None, more: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return more if usable is None else usable & more
+
+
+def _scattered(values: NDArray[Any], position: NDArray[np.int64], height: int) -> NDArray[Any]:
+    out = np.zeros(height, dtype=values.dtype)
+    out[position] = values
+    return out
+
+
+def _gather(source: pl.LazyFrame, view: View, located: Located, height: int) -> pl.DataFrame:
+    """The features of `view` at the rows that were found, null elsewhere, read and gathered in groups of columns."""
+    index = pl.Series("row", located.row.astype(np.uint32 if height < 2**32 else np.uint64, copy=False))
+    found = None if located.is_found.all() else pl.Series("found", located.is_found)
     schema = source.collect_schema()
     gathered: list[pl.Series] = []
     names = list(view.feature_map)
     group = len(names) if not view.is_rereadable else max(1, _READ_BYTES // max(1, 8 * height))
     for start in range(0, len(names), group):
-        frame = _collect(source.select(names[start : start + group]), view)
-        if frame.is_empty():
-            gathered += [pl.Series(n, [None], dtype=schema[n]).new_from_index(0, len(position)) for n in frame.columns]
-        else:
-            gathered += frame.select(pl.all().gather(index)).get_columns()
+        columns = _collect(source.select(names[start : start + group]), view).get_columns()[::-1]
+        while columns:
+            column = columns.pop()
+            if not height:
+                gathered.append(pl.Series(column.name, [None], dtype=schema[column.name]).new_from_index(0, len(index)))
+                continue
+            # One chunk: gathering from the many that a Parquet file's row groups give takes five times as long.
+            picked = column.rechunk().gather(index)
+            gathered.append(picked if found is None else pl.select(pl.when(found).then(picked)).to_series())
     return pl.DataFrame(gathered)
 
 
