@@ -219,6 +219,23 @@ def backtest(
     _print(answer, text, as_json)
 
 
+policy = typer.Typer(no_args_is_help=True, help="Retraining policies.")
+app.add_typer(policy, name="policy")
+
+
+@policy.callback()
+def policy_group() -> None:
+    """Retraining policies."""
+
+
+@policy.command("explain")
+def policy_explain(model: str, as_json: AsJson = False) -> None:
+    """Say in words what retrains MODEL, and what keeps it from being retrained."""
+    from platform_assets.answers import explain_policy
+
+    _print(*explain_policy(model), as_json)
+
+
 features = typer.Typer(no_args_is_help=True, help="Feature values, online and offline.")
 app.add_typer(features, name="features")
 

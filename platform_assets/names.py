@@ -8,6 +8,7 @@ PLANS: Final = "plans"
 GROUP_DATA: Final = "data"
 GROUP_FEATURES: Final = "features"
 GROUP_REPORTS: Final = "reports"
+SERVICE: Final = "service"  # stage of a model that answers, outside the graph: it reports what it measures of itself
 
 TAG_REASON: Final = "perennial/reason"
 TAG_CAUSE: Final = "perennial/cause"

@@ -5,36 +5,23 @@ missing: the next ticks ask again with the same run key, until a run with the ca
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
-from dagster._core.definitions.freshness import FreshnessState
-from dagster._core.storage.asset_check_execution_record import (
-    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
-    AssetCheckExecutionRecord,
-    AssetCheckExecutionRecordStatus,
-)
 
 from platform_assets import names, policies
 from platform_assets.errors import DuplicateCauseError
-from platform_assets.science.retraining import (
-    PastRetraining,
-    RetrainingDecision,
-    RetrainingEvidence,
-    RetrainingPolicy,
-    Signal,
-    decide,
-)
+from platform_assets.science.retraining import PastRetraining, RetrainingDecision, decide
+from platform_assets.science.retraining_evidence import RetrainingEvidence
+from platform_assets.science.retraining_policy import RetrainingPolicy
 from resources.ledger import Cause, Ledger
+from sensors.evidence import UNFINISHED, gather
 
 KIND: Final = "retraining"  # of the decisions in the ledger
-CHECKS: Final = {"feature_drift": "drift", "error": "error"}  # check of <model>/monitoring -> trigger
-PAGE: Final = 100  # check evaluations read at once
-UNFINISHED: Final = [Status.NOT_STARTED, Status.QUEUED, Status.STARTING, Status.STARTED, Status.CANCELING]
 # A claim this young may be another daemon's whose request is on its way.
 CLAIM_GRACE: Final = timedelta(minutes=2)
 RETRY_DELAY: Final = timedelta(minutes=5)  # before a failed run is repeated, doubled each time
@@ -49,7 +36,7 @@ def retraining_sensor(model: str, policy: RetrainingPolicy | Mapping[str, Any]) 
         job_name=names.retraining_job(model),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Retrains {model} when its policy says so, once per cause: {_told(rules)}.",
+        description="\n".join([f"Retrains {model}, once for each cause. {rules.told()[0]}", *rules.told()[1:]]),
     )
     def sensor(
         context: dg.SensorEvaluationContext,
@@ -91,29 +78,6 @@ def evaluate(
         return dg.SkipReason(f"another sensor was first: {error.message}")
     record(ledger, model, decision, evidence)
     return _request(model, decision.trigger, decision.episode, decision.reason)
-
-
-def gather(
-    context: dg.SensorEvaluationContext, model: str, policy: RetrainingPolicy, ledger: Ledger, clock: Any, tables: Any
-) -> RetrainingEvidence:
-    """What the instance, the ledger and the tables say about a model now."""
-    instance, champion = context.instance, ledger.champion(model)
-    trained_until = _trained_until(instance, model)
-    now: datetime = clock.now()
-    rows = None
-    if trained_until is not None and (policy.new_rows is not None or policy.is_older(now - trained_until)):
-        rows = _rows_between(tables, trained_until, now)
-    running = dg.RunsFilter(job_name=names.retraining_job(model), statuses=UNFINISHED)
-    return RetrainingEvidence(
-        now=now,
-        champion_version=None if champion is None else champion.version,
-        trained_until=trained_until,
-        rows_since_training=rows,
-        signals=tuple(_signals(instance, model)),
-        failed_data_checks=tuple(_failed_data_checks(context, model)),
-        overdue_inputs=tuple(_overdue_inputs(context, model)),
-        is_running=instance.get_runs_count(running) > 0,
-    )
 
 
 def record(ledger: Ledger, model: str, decision: RetrainingDecision, evidence: RetrainingEvidence) -> None:
@@ -196,95 +160,6 @@ def _keep_status(ledger: Ledger, cause: Cause, status: str, run_id: str, at: dat
     ledger.record_cause_status(cause.model, cause.trigger, cause.episode, status, at=at, run_id=run_id, detail=detail)
 
 
-def _signals(instance: dg.DagsterInstance, model: str) -> Iterator[Signal]:
-    """Latest verdict of each monitoring check, with the beginning of its present run of failures."""
-    for check, trigger in CHECKS.items():
-        key = dg.AssetCheckKey(dg.AssetKey(names.model_key(model, "monitoring")), check)
-        latest, since = None, None
-        for found in _evaluations(instance, key):
-            facts = _facts(found)
-            if latest is None:
-                latest = facts
-            if found.status is AssetCheckExecutionRecordStatus.SUCCEEDED or facts["champion"] != latest["champion"]:
-                break
-            since = facts["as_of"]
-        if latest is not None and latest["champion"] is not None:
-            yield Signal(trigger, str(latest["champion"]), since, latest["statistic"], latest["threshold"])
-
-
-def _evaluations(
-    instance: dg.DagsterInstance, key: dg.AssetCheckKey, *, first: int | None = None
-) -> Iterator[AssetCheckExecutionRecord]:
-    """Evaluations of a check, newest first, the `first` so many read at once; planned ones are left out."""
-    cursor, wanted = None, first or PAGE
-    while True:
-        page: Sequence[AssetCheckExecutionRecord] = instance.event_log_storage.get_asset_check_execution_history(
-            key, limit=wanted, cursor=cursor, status=set(COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES)
-        )
-        yield from page
-        if len(page) < wanted:
-            return
-        cursor, wanted = page[-1].id, PAGE
-
-
-def _facts(found: AssetCheckExecutionRecord) -> dict[str, Any]:
-    """What the check says of itself: `champion`, `statistic`, `threshold`, `as_of` (else the day it was evaluated)."""
-    metadata = {} if found.evaluation is None else found.evaluation.metadata
-    values = {
-        name: getattr(metadata.get(name), "value", None) for name in ("champion", "statistic", "threshold", "as_of")
-    }
-    if values["as_of"] is None:
-        values["as_of"] = datetime.fromtimestamp(found.create_timestamp, UTC).date().isoformat()
-    return values
-
-
-def _failed_data_checks(context: dg.SensorEvaluationContext, model: str) -> Iterator[str]:
-    """Blocking checks on anything upstream of the training set whose newest evaluation failed with an error."""
-    graph = context.repository_def.asset_graph if context.repository_def is not None else None
-    if graph is None:
-        return
-    upstream = graph.get_ancestor_asset_keys(dg.AssetKey(names.model_key(model, "training_set")))
-    blocking = [node.key for node in graph.asset_check_nodes if node.blocking and node.key.asset_key in upstream]
-    for key in blocking:
-        newest = next(_evaluations(context.instance, key, first=1), None)
-        evaluation = None if newest is None else newest.evaluation
-        if evaluation and not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
-            yield f"{key.asset_key.to_user_string()}:{key.name}"
-
-
-def _overdue_inputs(context: dg.SensorEvaluationContext, model: str) -> Iterator[str]:
-    """What the training set reads and has a freshness policy that it fails; a source that ended has none."""
-    graph = context.repository_def.asset_graph if context.repository_def is not None else None
-    if graph is None:
-        return
-    upstream = graph.get_ancestor_asset_keys(dg.AssetKey(names.model_key(model, "training_set")))
-    watched = [key for key in upstream if graph.has(key) and graph.get(key).freshness_policy is not None]
-    for key, found in sorted(context.instance.get_freshness_state_records(watched).items()):
-        if found.freshness_state is FreshnessState.FAIL:
-            yield key.to_user_string()
-
-
-def _trained_until(instance: dg.DagsterInstance, model: str) -> datetime | None:
-    """Newest label that the last training knew, whatever the gate made of it."""
-    event = instance.get_latest_materialization_event(dg.AssetKey(names.model_key(model, "candidate")))
-    materialization = None if event is None else event.asset_materialization
-    if materialization is None or (stated := materialization.metadata.get("labels known by")) is None:
-        return None
-    found = datetime.fromisoformat(str(stated.value))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _rows_between(tables: Any, after: datetime, until: datetime) -> int:
-    import polars as pl  # .4 CPU s, only where a policy counts rows
-
-    known = pl.col(names.KNOWN_AT)
-    return tables.scan(names.SALES).filter((known > after) & (known <= until)).select(pl.len()).collect().item()
-
-
 def _plain(evidence: RetrainingEvidence) -> dict[str, Any]:
     """Evidence as JSON has it."""
     return json.loads(json.dumps(asdict(evidence), default=lambda value: value.isoformat()))
-
-
-def _told(policy: RetrainingPolicy) -> str:
-    return ", ".join(f"{name} {value}" for name, value in asdict(policy).items())

@@ -36,7 +36,27 @@ def model_definitions(spec: ModelSpec, *, kind: str) -> dg.Definitions:
         tags={names.TAG_MODEL: spec.name},
         description=f"Retrain {spec.name}: training set, candidate, evaluation, gate, predictions.",
     )
-    return dg.Definitions(assets=assets, jobs=[job])
+    return dg.Definitions(assets=[*assets, *_service(spec)], jobs=[job])
+
+
+def _service(spec: ModelSpec) -> list[dg.AssetSpec]:
+    """What answers outside the graph, where the policy listens to it."""
+    from platform_assets.science.retraining_policy import RetrainingPolicy
+    from platform_assets.science.retraining_triggers import Operations
+
+    parts = RetrainingPolicy.from_mapping(spec.retraining).parts
+    asked = sorted({part.metric for part in parts if isinstance(part, Operations)})
+    if not asked:
+        return []
+    about = (
+        f"Whatever answers with {spec.name} in production. It reports {', '.join(f'`{metric}`' for metric in asked)} as asset observations "
+        f"(`POST /report_asset_observation/{spec.name}/{names.SERVICE}` with `metadata`), which the retraining policy reads."
+    )
+    key = dg.AssetKey(names.model_key(spec.name, names.SERVICE))
+    champion = dg.AssetKey(names.model_key(spec.name, "champion"))
+    return [
+        dg.AssetSpec(key, deps=[champion], description=about, group_name=spec.name, tags={names.TAG_MODEL: spec.name})
+    ]
 
 
 def _stage(
@@ -202,7 +222,8 @@ def _monitoring(spec: ModelSpec) -> dg.AssetsDefinition:
     key = dg.AssetKey(names.model_key(spec.name, "monitoring"))
     about = (
         "The champion on what has come true since, and its inputs against those that it was trained on. One row: a day, with loss, a "
-        "baseline's loss and coverage. Read by the retraining sensor through the two checks."
+        "baseline's loss and coverage. Read by the retraining sensor through the two checks; every figure of the report, overall and by segment, "
+        f"as it was known each day, is in the table `{spec.name}/performance`."
     )
 
     @_stage(

@@ -34,7 +34,7 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
         return dg.MaterializeResult(metadata=about, check_results=checks)
     manifest = res.registry.manifest(spec.name, champion.version)
     with res.compute.profile(spec.compute).limits():
-        losses = _losses(spec, res, champion.version, manifest)
+        losses, figures = _losses(spec, res, champion.version, manifest)
     last = losses["day"].max() if losses.height else manifest.shipped.cut_at.date()
     errors = monitoring.judge_errors(
         losses,
@@ -48,10 +48,14 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
         names.table_name(names.model_key(spec.name, "monitoring")),
         losses.with_columns(pl.col("rows").cast(pl.Int64), model_version=pl.lit(champion.version)),
     )
+    if figures is not None:
+        table = names.table_name(names.model_key(spec.name, "performance"))
+        res.tables.append(table, figures, key=["model_version", "as_of", "segment", "metric"])
     return dg.MaterializeResult(
         metadata={
             "champion": int(champion.version),
             "days judged": losses.height,
+            **_overall(figures),
             "table version": version,
             "loss over the baseline's": _ratio(losses),
             "errors": errors.about,
@@ -76,14 +80,28 @@ def _ratio(losses: pl.DataFrame) -> float:
     return float(losses["loss"].sum()) / below if below else 0.0
 
 
-def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> pl.DataFrame:
-    """Per day: the evaluation fit's loss in its backtest, then the recorded forecasts' on labels known by now."""
+def _overall(figures: pl.DataFrame | None) -> dict[str, float]:
+    """Figures over all forecasts of the window, each a number with a history plot in the UI."""
+    if figures is None:
+        return {}
+    overall = figures.filter(segment="")
+    return {
+        f"{metric}, last {WINDOW_DAYS} days": value for metric, value in overall.select("metric", "value").iter_rows()
+    }
+
+
+def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """Per day: the evaluation fit's loss in its backtest, then the recorded forecasts' on labels known by now.
+
+    And every figure of the report on the recorded forecasts of the last days; None before there are enough.
+    """
     import polars as pl
 
     from platform_assets.components.evaluating import observed
     from platform_assets.components.training_set import known_sales, read_judged
-    from platform_assets.science import baselines, monitoring
+    from platform_assets.science import baselines, monitoring, performance, segments
     from platform_assets.science.demand import labels
+    from platform_assets.science.stock_cost import UnitCosts
     from platform_assets.science.tasks import TASKS
 
     task, sales = TASKS[spec.task], known_sales(res)
@@ -99,15 +117,27 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> pl.D
     issued = labels.attach(recorded, sales, label=spec.label)
     history, baseline = observed(sales), task.baselines[0]
 
-    def scored(rows: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:
-        other = baselines.for_rows([baseline], rows, history, task, period_days=res.source.period_days)[baseline]
-        return monitoring.daily_losses(rows, said, other, task, label=spec.label)
+    def other(rows: pl.DataFrame) -> pl.DataFrame:
+        return baselines.for_rows([baseline], rows, history, task, period_days=res.source.period_days)[baseline]
 
-    parts = [scored(judged, backtest)]
+    tested = monitoring.daily_losses(judged, backtest, other(judged), task, label=spec.label)
     known = issued.filter(pl.col(spec.label).is_not_null())
-    if known.height:
-        parts.append(scored(known, known.select(task.outputs)))
-    return pl.concat(parts).sort("day")
+    if known.is_empty():
+        return tested, None
+    said, beside = known.select(task.outputs), other(known)
+    losses = monitoring.daily_losses(known, said, beside, task, label=spec.label)
+    found = performance.recent_figures(
+        known,
+        said,
+        beside,
+        task,
+        label=spec.label,
+        parts=segments.describe(known, history),
+        costs=UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
+        days=WINDOW_DAYS,
+    )
+    figures = None if found is None else found.with_columns(model_version=pl.lit(version))
+    return pl.concat([tested, losses]).sort("day"), figures
 
 
 def _inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> Verdict:

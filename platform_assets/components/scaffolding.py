@@ -94,7 +94,7 @@ MORE = """
   # features: [level, mean_28, weekday_mean_target]  # of the service, all if left out; `perennial features list`
   # parameters: {rounds: 300, leaves: 15}  # those of DEFAULTS in train.py
   # gate: {min_improvement: 0.01, undecided: keep}  # a candidate must be better by 1%
-  # retraining: {drift: true, error: true, new_rows: 5000, max_age_days: 28, cooldown_days: 7}
+  # retraining: {when: [drift, error, {new_data: {rows: 5000}}, {staleness: 28}], cooldown_days: 7}
   # tuning: {search: bayesian, trials: 20, space: {leaves: {low: 7, high: 63, integer: true}}}
 """
 

@@ -93,9 +93,15 @@ def _gate(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Map
 
 
 def _retraining(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    from platform_assets.science.retraining import RetrainingPolicy
+    from dagster._utils.schedules import is_valid_cron_string
 
-    RetrainingPolicy.from_mapping(value or {})
+    from platform_assets.science.retraining_policy import RetrainingPolicy
+    from platform_assets.science.retraining_triggers import Schedule
+
+    policy = RetrainingPolicy.from_mapping(value or {})
+    for part in policy.parts:
+        if isinstance(part, Schedule) and not is_valid_cron_string(part.cron):
+            raise ConfigurationError(f"retraining: `schedule.cron` {part.cron!r} is no cron schedule")
     return dict(value or {})
 
 

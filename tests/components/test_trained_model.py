@@ -81,7 +81,7 @@ def test_the_examples_that_stand_commented_in_a_scaffolded_model_load(project: P
     with project.loaded() as spec:
         assert spec.features == ("level", "mean_28", "weekday_mean_target")
         assert (spec.parameters, spec.gate["undecided"]) == ({"rounds": 300, "leaves": 15}, "keep")
-        assert spec.retraining["new_rows"] == 5000
+        assert {"new_data": {"rows": 5000}} in spec.retraining["when"]
         assert spec.tuning["trials"] == 20
 
 

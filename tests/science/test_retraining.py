@@ -1,5 +1,6 @@
 """The decision to retrain as a truth table, and what holds for every table."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,21 +8,47 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platform_assets.errors import ConfigurationError
-from platform_assets.science.retraining import (
-    TRIGGERS,
-    PastRetraining,
-    RetrainingEvidence,
-    RetrainingPolicy,
-    Signal,
-    decide,
+from platform_assets.science.retraining import TRIGGERS, PastRetraining, decide
+from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick
+from platform_assets.science.retraining_policy import Budget, QuietHours, RetrainingPolicy
+from platform_assets.science.retraining_triggers import (
+    Alarms,
+    All,
+    Code,
+    Drift,
+    Error,
+    NewData,
+    Operations,
+    Performance,
+    Schedule,
+    Staleness,
 )
 
 NOW = datetime(2025, 6, 30, 12, tzinfo=UTC)
 DRIFT = Signal("drift", "3", "2025-06-20", 2.0, 0.0)
 ERROR = Signal("error", "3", "2025-06-25", 5.1, 4.0)
 QUIET = (Signal("drift", "3", None, 0.0, 0.0), Signal("error", "3", None, 0.4, 4.0))
-EVERYTHING = RetrainingPolicy(new_rows=1000)
+ALL_BUT_ROWS = (Drift(), Error(), Staleness(28))
+EVERYTHING = RetrainingPolicy((*ALL_BUT_ROWS, NewData(rows=1000)))
+MONDAYS = Schedule("0 3 * * 1", "Europe/London")
+MONDAY = Tick("0 3 * * 1", "Europe/London", datetime(2025, 6, 30, 2, tzinfo=UTC))
+WORSE = Performance("pinball", above=1.1, against="baseline")
+SLOW = Operations("latency_p99_ms", above=250, alarms=Alarms(2, 3))
+
+
+def only(*when: Any, **limits: Any) -> RetrainingPolicy:
+    return RetrainingPolicy(when, **limits)
+
+
+def judged_at(day: int, value: float, **changed: Any) -> Measure:
+    given = {"of": "performance", "metric": "pinball", "baseline": 10.0, "champion_version": "3", **changed}
+    return Measure(at=f"2025-06-{day:02d}", value=value, **given)
+
+
+def slow_at(*hours: tuple[int, float]) -> tuple[Measure, ...]:
+    return tuple(Measure("operations", "latency_p99_ms", f"2025-06-30T{hour:02d}", value) for hour, value in hours)
+
+
 YOUNG = NOW - timedelta(days=3)
 OLD = NOW - timedelta(days=30)
 
@@ -41,8 +68,8 @@ TABLE = [
     ("drift", evidence(signals=(DRIFT,)), EVERYTHING, [], ("drift", "3/2025-06-20")),
     ("error", evidence(signals=(ERROR,)), EVERYTHING, [], ("error", "3/2025-06-25")),
     ("both: the error says more", evidence(signals=(DRIFT, ERROR)), EVERYTHING, [], ("error", "3/2025-06-25")),
-    ("drift is switched off", evidence(signals=(DRIFT,)), RetrainingPolicy(drift=False), [], None),
-    ("error is switched off", evidence(signals=(ERROR,)), RetrainingPolicy(error=False), [], None),
+    ("drift is switched off", evidence(signals=(DRIFT,)), only(Error(), Staleness(28)), [], None),
+    ("error is switched off", evidence(signals=(ERROR,)), only(Drift(), Staleness(28)), [], None),
     ("drift of a former champion", evidence(signals=(DRIFT,), champion_version="4"), EVERYTHING, [], None),
     ("no champion: nothing to judge", evidence(signals=(DRIFT,), champion_version=None), EVERYTHING, [], None),
     ("one row short", evidence(rows_since_training=999), EVERYTHING, [], None),
@@ -84,7 +111,7 @@ TABLE = [
         [],
         ("drift", "3/2025-06-20"),
     ),
-    ("age is no matter", evidence(trained_until=OLD), RetrainingPolicy(max_age_days=None), [], None),
+    ("age is no matter", evidence(trained_until=OLD), only(Drift(), Error()), [], None),
     ("a request", evidence(requests=("ada-1",)), EVERYTHING, [], ("manual", "ada-1")),
     (
         "a request before there is a champion",
@@ -114,7 +141,7 @@ TABLE = [
     (
         "never is a number of days too",
         evidence(signals=(DRIFT,), trained_until=OLD),
-        RetrainingPolicy(max_age_days=10**15, cooldown_days=1e300),
+        only(*ALL_BUT_ROWS[:2], Staleness(10**15), cooldown_days=1e300),
         [past("drift", "3/2025-05-01", 900)],
         None,
     ),
@@ -131,6 +158,150 @@ TABLE = [
         EVERYTHING,
         [past("error", "3/2025-06-25", 8)],
         ("drift", "3/2025-06-20"),
+    ),
+    ("one period short", evidence(periods_since_training=6), only(NewData(periods=7)), [], None),
+    (
+        "enough periods",
+        evidence(periods_since_training=14),
+        only(NewData(periods=7)),
+        [],
+        ("new_data", "3/2025-06-27T12:00/2"),
+    ),
+    (
+        "the schedule came round",
+        evidence(ticks=(MONDAY,), trained_at=YOUNG),
+        only(MONDAYS),
+        [],
+        ("schedule", "2025-06-30T02:00:00+00:00"),
+    ),
+    ("it was trained since", evidence(ticks=(MONDAY,), trained_at=NOW), only(MONDAYS), [], None),
+    ("another schedule's tick", evidence(ticks=(MONDAY,), trained_at=YOUNG), only(Schedule("0 4 * * 1")), [], None),
+    ("when it was trained is unknown", evidence(ticks=(MONDAY,)), only(MONDAYS), [], None),
+    (
+        "worse than allowed, over the baseline",
+        evidence(measures=(judged_at(20, 9.0), judged_at(27, 11.5))),
+        only(WORSE),
+        [],
+        ("performance", "3/pinball over the baseline/2025-06-27"),
+    ),
+    ("as good as allowed", evidence(measures=(judged_at(27, 11.0),)), only(WORSE), [], None),
+    (
+        "a former champion's figure",
+        evidence(measures=(judged_at(27, 15.0, champion_version="2"),)),
+        only(WORSE),
+        [],
+        None,
+    ),
+    (
+        "another segment's figure",
+        evidence(measures=(judged_at(27, 15.0, segment="price: high"),)),
+        only(WORSE),
+        [],
+        None,
+    ),
+    ("a figure without its baseline", evidence(measures=(judged_at(27, 15.0, baseline=None),)), only(WORSE), [], None),
+    (
+        "coverage in a segment, below its limit",
+        evidence(measures=(judged_at(27, 0.8, metric="coverage", segment="price: high"),)),
+        only(Performance("coverage", below=0.85, segment="price: high")),
+        [],
+        ("performance", "3/coverage in price: high/2025-06-27"),
+    ),
+    ("slow once", evidence(measures=slow_at((9, 200), (10, 300))), only(SLOW), [], None),
+    (
+        "slow twice of three times",
+        evidence(measures=slow_at((9, 300), (10, 200), (11, 300))),
+        only(SLOW),
+        [],
+        ("operations", "3/latency_p99_ms/2025-06-30T09"),
+    ),
+    ("the same code", evidence(code="a", trained_code="a"), only(Code()), [], None),
+    ("another code", evidence(code="b", trained_code="a"), only(Code()), [], ("code", "b")),
+    ("what it was trained with is unknown", evidence(code="b"), only(Code()), [], None),
+    ("one of two that must hold", evidence(signals=(DRIFT,)), only(All((Drift(), NewData(rows=9)))), [], None),
+    (
+        "both hold",
+        evidence(signals=(DRIFT,), rows_since_training=9),
+        only(All((NewData(rows=9), Drift()))),
+        [],
+        ("drift+new_data", "3/2025-06-27T12:00/1&3/2025-06-20"),
+    ),
+    (
+        "age, joined with drift, still waits for overdue sales",
+        evidence(trained_until=OLD, overdue_inputs=("sales",), signals=(DRIFT,)),
+        only(All((Drift(), Staleness(28)))),
+        [],
+        None,
+    ),
+    (
+        "three weeks after an alarm's retraining",
+        evidence(signals=QUIET),
+        only(Drift(), follow_up_weeks=(1, 3, 7)),
+        [past("drift", "2/2025-05-30", 22), past("follow_up", "drift/2/2025-05-30/1w", 15)],
+        ("follow_up", "drift/2/2025-05-30/3w"),
+    ),
+    (
+        "of two that are due the later one alone",
+        evidence(signals=QUIET),
+        only(Drift(), follow_up_weeks=(1, 3, 7)),
+        [past("drift", "2/2025-05-30", 22)],
+        ("follow_up", "drift/2/2025-05-30/3w"),
+    ),
+    (
+        "a newer alarm's retraining begins them anew",
+        evidence(signals=QUIET),
+        only(Drift(), follow_up_weeks=(3,), cooldown_days=0),
+        [past("drift", "2/2025-05-30", 22), past("error", "2/2025-06-20", 5)],
+        None,
+    ),
+    (
+        "a scheduled retraining has none",
+        evidence(signals=QUIET),
+        only(Drift(), follow_up_weeks=(1,)),
+        [past("schedule", "2025-06-02", 22)],
+        None,
+    ),
+    (
+        "the budget is spent",
+        evidence(signals=(DRIFT,)),
+        only(Drift(), cooldown_days=0, budget=Budget(2, 7)),
+        [past("new_data", "x", 6.9), past("manual", "y", 1)],
+        None,
+    ),
+    (
+        "the budget of a week ago is free again",
+        evidence(signals=(DRIFT,)),
+        only(Drift(), cooldown_days=0, budget=Budget(2, 7)),
+        [past("new_data", "x", 7.0), past("manual", "y", 1)],
+        ("drift", "3/2025-06-20"),
+    ),
+    (
+        "quiet hours: 12:00 UTC is 13:00 in London",
+        evidence(signals=(DRIFT,)),
+        only(Drift(), quiet_hours=QuietHours(13, 14, "Europe/London")),
+        [],
+        None,
+    ),
+    (
+        "after quiet hours",
+        evidence(signals=(DRIFT,)),
+        only(Drift(), quiet_hours=QuietHours(22, 13, "Europe/London")),
+        [],
+        ("drift", "3/2025-06-20"),
+    ),
+    (
+        "too little is new to learn from",
+        evidence(signals=(DRIFT,), rows_since_training=99),
+        only(Drift(), min_new_rows=100),
+        [],
+        None,
+    ),
+    (
+        "a request is heard whatever the limits",
+        evidence(requests=("a",)),
+        only(budget=Budget(1), quiet_hours=QuietHours(0, 24), min_new_rows=9, cooldown_days=9),
+        [past("drift", "x", 1)],
+        ("manual", "a"),
     ),
 ]
 
@@ -198,19 +369,54 @@ EVIDENCE = st.builds(
     now=st.just(NOW),
     champion_version=st.one_of(st.none(), VERSIONS),
     trained_until=st.one_of(st.none(), AGES),
+    trained_at=st.one_of(st.none(), AGES),
     rows_since_training=st.one_of(st.none(), st.integers(0, 5000)),
+    measures=st.lists(
+        st.builds(
+            Measure,
+            st.sampled_from(["performance", "operations"]),
+            st.sampled_from(["pinball", "latency_p99_ms"]),
+            st.sampled_from(["2025-06-01", "2025-06-20", "2025-06-29"]),
+            st.floats(0, 3),
+            baseline=st.one_of(st.none(), st.floats(0, 2)),
+            champion_version=VERSIONS,
+        ),
+        max_size=6,
+    ).map(tuple),
+    ticks=st.lists(st.just(MONDAY), max_size=1).map(tuple),
+    code=st.sampled_from([None, "a", "b"]),
+    trained_code=st.sampled_from([None, "a"]),
     signals=SIGNALS.map(tuple),
     failed_data_checks=st.lists(st.sampled_from(["sales:contract", "lines:schema"]), max_size=2).map(tuple),
     requests=st.lists(st.sampled_from(["a", "b"]), max_size=2).map(tuple),
     is_running=st.booleans(),
 )
+ALARMS = st.sampled_from([Alarms(), Alarms(2, 3)])
+SIMPLE = st.one_of(
+    st.just(Drift()),
+    st.just(Error()),
+    st.just(Code()),
+    st.just(MONDAYS),
+    st.builds(NewData, rows=st.integers(1, 3000)),
+    st.builds(Staleness, st.integers(1, 90)),
+    st.builds(
+        Performance,
+        st.just("pinball"),
+        above=st.floats(0, 2),
+        against=st.sampled_from([None, "baseline"]),
+        alarms=ALARMS,
+    ),
+    st.builds(Operations, st.just("latency_p99_ms"), above=st.floats(0, 2), alarms=ALARMS),
+)
+WHEN = st.lists(st.one_of(SIMPLE, st.lists(SIMPLE, min_size=2, max_size=3).map(lambda of: All(tuple(of)))), max_size=4)
 POLICIES = st.builds(
     RetrainingPolicy,
-    drift=st.booleans(),
-    error=st.booleans(),
-    new_rows=st.one_of(st.none(), st.integers(1, 3000)),
-    max_age_days=st.one_of(st.none(), st.integers(1, 90)),
+    when=WHEN.map(tuple),
     cooldown_days=st.floats(0, 60),
+    follow_up_weeks=st.sampled_from([(), (1, 3), (7,)]),
+    budget=st.one_of(st.none(), st.builds(Budget, st.integers(1, 3), st.floats(1, 90))),
+    quiet_hours=st.sampled_from([None, QuietHours(0, 13), QuietHours(20, 4)]),
+    min_new_rows=st.one_of(st.none(), st.integers(1, 3000)),
 )
 EPISODES = st.sampled_from(["3/2025-06-01", "3/2025-06-20", "4/2025-06-20", "a", "b"])
 HISTORY = st.lists(st.builds(PastRetraining, st.sampled_from(TRIGGERS), EPISODES, AGES), max_size=4)
@@ -222,17 +428,12 @@ def test_order_means_nothing(seen: RetrainingEvidence, policy: RetrainingPolicy,
     def shuffled(items: Any) -> list:
         return random.sample(list(items), len(items))
 
-    other = RetrainingEvidence(
-        **{
-            **{
-                name: getattr(seen, name)
-                for name in ("now", "champion_version", "trained_until", "rows_since_training")
-            },
-            **{name: tuple(shuffled(getattr(seen, name))) for name in ("signals", "failed_data_checks", "requests")},
-            "is_running": seen.is_running,
-        }
-    )
+    lists = ("signals", "measures", "ticks", "failed_data_checks", "requests")
+    other = replace(seen, **{name: tuple(shuffled(getattr(seen, name))) for name in lists})
+    policy_other = replace(policy, when=tuple(shuffled(policy.when)))
     assert decide(seen, policy, history) == decide(other, policy, shuffled(history))
+    first, second = decide(seen, policy, history), decide(other, policy_other, history)
+    assert (first.retrain, first.trigger, first.episode) == (second.retrain, second.trigger, second.episode)
 
 
 @settings(max_examples=300, deadline=None)
@@ -240,11 +441,31 @@ def test_order_means_nothing(seen: RetrainingEvidence, policy: RetrainingPolicy,
 def test_more_cooldown_never_fires_more(
     seen: RetrainingEvidence, policy: RetrainingPolicy, history: list, more: float
 ) -> None:
-    longer = RetrainingPolicy(
-        policy.drift, policy.error, policy.new_rows, policy.max_age_days, policy.cooldown_days + more
-    )
+    longer = replace(policy, cooldown_days=policy.cooldown_days + more)
     if decide(seen, longer, history).retrain:
         assert decide(seen, policy, history).retrain
+
+
+@settings(max_examples=300, deadline=None)
+@given(EVIDENCE, POLICIES, HISTORY)
+def test_a_limit_never_fires_more(seen: RetrainingEvidence, policy: RetrainingPolicy, history: list) -> None:
+    free = replace(policy, cooldown_days=0.0, budget=None, quiet_hours=None, min_new_rows=None)
+    if decide(seen, policy, history).retrain:
+        assert decide(seen, free, history).retrain
+
+
+@settings(max_examples=300, deadline=None)
+@given(EVIDENCE, POLICIES, HISTORY, SIMPLE)
+def test_one_trigger_more_never_fires_less_and_one_condition_more_never_fires_more(
+    seen: RetrainingEvidence, policy: RetrainingPolicy, history: list, more: Any
+) -> None:
+    either = replace(policy, when=(*policy.when, more))
+    both = replace(policy, when=tuple(All((trigger, more)) for trigger in policy.when))
+    seen = replace(seen, overdue_inputs=())
+    if decide(seen, policy, history).retrain:
+        assert decide(seen, either, history).retrain
+    if decide(seen, both, []).retrain:
+        assert decide(seen, policy, []).retrain
 
 
 @settings(max_examples=300, deadline=None)
@@ -268,38 +489,8 @@ def test_a_veto_always_wins_and_a_cause_fires_once(
 @settings(max_examples=200, deadline=None)
 @given(EVIDENCE, HISTORY)
 def test_a_policy_with_nothing_switched_on_never_fires_by_itself(seen: RetrainingEvidence, history: list) -> None:
-    silent = RetrainingPolicy(drift=False, error=False, max_age_days=None, cooldown_days=0)
+    silent = only(cooldown_days=0)
     assert decide(seen, silent, history).trigger in (None, "manual")
-
-
-# --- the policy's mapping --------------------------------------------------------------------------------------------
-
-
-def test_a_policy_is_what_its_mapping_says_and_else_the_default() -> None:
-    assert RetrainingPolicy.from_mapping({}) == RetrainingPolicy()
-    assert RetrainingPolicy.from_mapping({"max_age_days": None, "drift": False}) == RetrainingPolicy(
-        drift=False, max_age_days=None
-    )
-
-
-@pytest.mark.parametrize(
-    ("mapping", "told"),
-    [
-        ({"cool_down_days": 3}, "did you mean `cooldown_days`"),
-        ({"psi": 0.2}, "known: drift, error, new_rows, max_age_days, cooldown_days"),
-        ({"drift": "yes"}, "`drift` is 'yes', expected true or false"),
-        ({"new_rows": 0}, "`new_rows` is 0, expected a whole number of at least 1"),
-        ({"new_rows": 1.5}, "`new_rows` is 1.5"),
-        ({"max_age_days": True}, "`max_age_days` is True"),
-        ({"cooldown_days": -1}, "`cooldown_days` is -1, expected a number of days of at least 0"),
-        ({"cooldown_days": float("nan")}, "`cooldown_days` is nan"),
-        ({"cooldown_days": None}, "`cooldown_days` is None"),
-    ],
-)
-def test_a_wrong_mapping_is_named(mapping: dict[str, Any], told: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        RetrainingPolicy.from_mapping(mapping)
-    assert told in str(caught.value)
 
 
 def test_a_decision_contradicts_itself_nowhere() -> None:
@@ -308,7 +499,7 @@ def test_a_decision_contradicts_itself_nowhere() -> None:
     fired = [PastRetraining("drift", "3/2025-06-20", NOW - timedelta(days=30))]
     decision = decide(seen, EVERYTHING, fired)
     assert not decision.retrain
-    assert decision.reason.startswith("alarm: drift in 47 features, at most 0 allowed, since 2025-06-20, champion 3")
+    assert decision.reason.startswith("drift in 47 features, at most 0 allowed, since 2025-06-20, champion 3")
     (answered, *_) = decision.reasons_against
     at = (NOW - timedelta(days=30)).isoformat(timespec="seconds")
     assert answered == f"drift since 2025-06-20 under champion 3 has been answered by a retraining at {at}"

@@ -9,7 +9,8 @@ import pytest
 
 from platform_assets import names
 from platform_assets.definitions import assemble
-from platform_assets.science.retraining import RetrainingPolicy
+from platform_assets.science.retraining_policy import RetrainingPolicy
+from platform_assets.science.retraining_triggers import Drift, Error
 from resources.deployment import Settings
 from sensors.retraining import gather
 
@@ -130,7 +131,7 @@ def test_an_old_model_waits_for_overdue_features(graph: dg.Definitions, instance
 
     def seen() -> tuple[str, ...]:
         context = dg.build_sensor_context(instance=instance, repository_def=repository, resources=resources)
-        policy = RetrainingPolicy(max_age_days=None)
+        policy = RetrainingPolicy((Drift(), Error()))
         return gather(context, "dormant", policy, resources["ledger"], resources["clock"], None).overdue_inputs
 
     def state(key: str, new: FreshnessState, old: FreshnessState) -> None:

@@ -5,21 +5,34 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import CODE_VERSION_TAG
 from dagster._core.events import DagsterEvent
 
 from platform_assets import names, policies
 from platform_assets.errors import ConfigurationError, DuplicateCauseError
-from platform_assets.science.retraining import RetrainingPolicy
+from platform_assets.science.retraining_policy import RetrainingPolicy
+from platform_assets.science.retraining_triggers import (
+    Alarms,
+    Code,
+    Drift,
+    Error,
+    NewData,
+    Operations,
+    Performance,
+    Schedule,
+    Staleness,
+)
 from resources.ledger import Ledger
-from sensors import retraining
+from sensors import evidence, retraining
 from sensors.retraining import KIND, retraining_sensor
 
 NOW = datetime(2025, 6, 30, 12, tzinfo=UTC)
 MONITORING = dg.AssetKey(["demand", "monitoring"])
-TICKS = RetrainingPolicy(max_age_days=None, cooldown_days=7)
+TICKS = RetrainingPolicy((Drift(), Error()), cooldown_days=7)
 
 
 class Clock:
@@ -36,16 +49,16 @@ class Clock:
 
 
 @cache
-def graph() -> dg.Definitions:
+def graph(training_code: str = "1", candidate_code: str = "1") -> dg.Definitions:
     """The keys, checks and job names of one model's life, with empty bodies."""
 
     @dg.asset(key=["sales"], check_specs=[dg.AssetCheckSpec("contract", asset="sales", blocking=True)])
     def sales() -> dg.MaterializeResult: ...  # pyright: ignore
 
-    @dg.asset(key=["demand", "training_set"], deps=[dg.AssetKey(["sales"])])
+    @dg.asset(key=["demand", "training_set"], deps=[dg.AssetKey(["sales"])], code_version=training_code)
     def training_set() -> None: ...
 
-    @dg.asset(key=["demand", "candidate"], deps=[dg.AssetKey(["demand", "training_set"])])
+    @dg.asset(key=["demand", "candidate"], deps=[dg.AssetKey(["demand", "training_set"])], code_version=candidate_code)
     def candidate() -> None: ...
 
     checks = [dg.AssetCheckSpec(name, asset=MONITORING) for name in ("feature_drift", "error")]
@@ -154,7 +167,7 @@ def test_a_quiet_tick_gives_the_numbers_that_it_compared(world: World) -> None:
     world.trained(NOW - timedelta(days=10))
     world.evaluate("feature_drift", passed=True, statistic=1.5)
     world.evaluate("error", passed=True, statistic=0.25)
-    answer = world.tick(RetrainingPolicy(max_age_days=28))
+    answer = world.tick(RetrainingPolicy())
     assert isinstance(answer, dg.SkipReason)
     for said in ("drift in 1.5 features, at most 4 allowed", "error 0.25", "10.0 days ago, at most 28"):
         assert said in str(answer.skip_message)
@@ -205,7 +218,7 @@ def test_a_new_episode_begins_after_a_pass_and_another_under_a_new_champion(worl
 
 
 def test_the_onset_survives_more_evaluations_than_one_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retraining, "PAGE", 3)
+    monkeypatch.setattr(evidence, "PAGE", 3)
     world.promote("1")
     world.evaluate("error", passed=True, as_of="2025-01-01")
     for day in range(1, 9):
@@ -353,23 +366,111 @@ def test_age_and_new_rows_are_measured_from_the_last_training(world: World) -> N
 
         def scan(self, name: str) -> pl.LazyFrame:
             assert name == names.SALES
-            return pl.LazyFrame({names.KNOWN_AT: [NOW - timedelta(days=day) for day in range(self.newest, 60)]})
+            known_at = [NOW - timedelta(days=day) for day in range(self.newest, 60)]
+            return pl.LazyFrame({names.KNOWN_AT: known_at, names.PERIOD_ON: [at.date() for at in known_at]})
 
     world.promote("1")
     world.trained(NOW - timedelta(days=30))
-    ended = world.tick(RetrainingPolicy(max_age_days=28), Tables(newest=30))
+    ended = world.tick(RetrainingPolicy((Staleness(28),)), Tables(newest=30))
     assert isinstance(ended, dg.SkipReason), "nothing newer than the training has come"
-    request = world.tick(RetrainingPolicy(max_age_days=28), Tables())
+    request = world.tick(RetrainingPolicy((Staleness(28),)), Tables())
     assert isinstance(request, dg.RunRequest)
     assert request.tags[names.TAG_CAUSE].startswith("staleness/1/2025-05-31T12:00/1")
     world.launch(request, dg.DagsterRunStatus.SUCCESS)
-    rows = RetrainingPolicy(max_age_days=None, new_rows=30, cooldown_days=0)
-    assert isinstance(
-        world.tick(RetrainingPolicy(max_age_days=None, new_rows=31, cooldown_days=0), Tables()), dg.SkipReason
-    )
+    rows = RetrainingPolicy((NewData(rows=30),), cooldown_days=0)
+    assert isinstance(world.tick(RetrainingPolicy((NewData(rows=31),), cooldown_days=0), Tables()), dg.SkipReason)
     request = world.tick(rows, Tables())  # 30 days after the training, 5 of the future left out
     assert isinstance(request, dg.RunRequest)
     assert request.tags[names.TAG_REASON] == "30 rows since the last training, at least 30"
+
+
+def test_two_of_three_verdicts_are_an_alarm_that_keeps_its_name(world: World) -> None:
+    policy = RetrainingPolicy((Drift(Alarms(2, 3)),), cooldown_days=0)
+    world.promote("1")
+    for day, passed in ((1, False), (2, True), (3, True)):
+        world.evaluate("feature_drift", passed, as_of=f"2025-06-{day:02d}")
+        assert isinstance(world.tick(policy), dg.SkipReason)
+    world.evaluate("feature_drift", passed=False, as_of="2025-06-04")
+    assert isinstance(world.tick(policy), dg.SkipReason)
+    world.evaluate("feature_drift", passed=False, as_of="2025-06-04")  # the same day judged again is no second alarm
+    assert isinstance(world.tick(policy), dg.SkipReason)
+    world.evaluate("feature_drift", passed=False, as_of="2025-06-05")
+    request = world.tick(policy)
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags[names.TAG_CAUSE] == "drift/1/2025-06-04"
+    world.launch(request, dg.DagsterRunStatus.SUCCESS)
+    world.evaluate("feature_drift", passed=True, as_of="2025-06-06")
+    assert isinstance(world.tick(policy), dg.SkipReason), "two of the last three: the same alarm, which is answered"
+
+
+def test_a_schedule_fires_once_a_tick_and_not_for_one_before_the_training(world: World) -> None:
+    policy = RetrainingPolicy((Schedule("0 3 * * 1", "Europe/London"),), cooldown_days=0)
+    world.promote("1")
+    world.trained(NOW)
+    trained_at = datetime.now(UTC)
+    world.clock.at = trained_at
+    assert isinstance(world.tick(policy), dg.SkipReason)
+    world.clock.at = trained_at + timedelta(days=8)
+    request = world.tick(policy)
+    assert isinstance(request, dg.RunRequest)
+    at = datetime.fromisoformat(request.tags[names.TAG_CAUSE].removeprefix("schedule/")).astimezone(
+        ZoneInfo("Europe/London")
+    )
+    assert (at.weekday(), at.hour, at.minute) == (0, 3, 0)
+    assert world.clock.at - timedelta(days=7) < at <= world.clock.at
+    world.launch(request, dg.DagsterRunStatus.SUCCESS)
+    assert isinstance(world.tick(policy), dg.SkipReason)
+
+
+def test_figures_of_the_forecasts_and_of_the_service_are_read(world: World, tmp_path: Path) -> None:
+    import polars as pl
+
+    from resources.tables import Tables
+
+    tables = Tables(tmp_path / "tables")
+    worse = RetrainingPolicy(
+        (Performance("pinball", above=1.1, segment="low price", against="baseline"),), cooldown_days=0
+    )
+    slow = RetrainingPolicy((Operations("latency_p99_ms", above=250),), cooldown_days=0)
+    world.promote("1")
+    assert isinstance(world.tick(worse, tables), dg.SkipReason), "no table yet"
+    rows = [("1", "", 2.0), ("1", "low price", 1.2), ("2", "low price", 9.0)]
+    figures = pl.DataFrame(rows, schema=["model_version", "segment", "value"], orient="row").with_columns(
+        metric=pl.lit("pinball"), baseline=pl.lit(1.0), as_of=pl.lit(NOW.date())
+    )
+    tables.append("demand/performance", figures, key=["model_version", "segment", "metric", "as_of"])
+    request = world.tick(worse, tables)
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags[names.TAG_REASON] == (
+        "pinball in low price over the baseline 1.2 at 2025-06-30, at most 1.1 allowed, since 2025-06-30"
+    )
+    world.launch(request, dg.DagsterRunStatus.SUCCESS)
+    for latency, answer in ((200.0, dg.SkipReason), (300.0, dg.RunRequest)):
+        world.report(dg.AssetObservation(dg.AssetKey(["demand", "service"]), metadata={"latency_p99_ms": latency}))
+        assert isinstance(world.tick(slow, tables), answer)
+
+
+def test_new_code_fires_once_and_counts_what_the_last_training_met(world: World) -> None:
+    policy = RetrainingPolicy((Code(),), cooldown_days=0)
+    world.promote("1")
+    world.report(dg.AssetMaterialization(dg.AssetKey(["demand", "training_set"]), tags={CODE_VERSION_TAG: "old"}))
+    world.report(
+        dg.AssetMaterialization(
+            dg.AssetKey(["demand", "candidate"]),
+            tags={CODE_VERSION_TAG: "same"},
+            metadata={"labels known by": str(NOW)},
+        )
+    )
+    # Computed again by the new code after the training: the model has not seen it all the same.
+    world.report(dg.AssetMaterialization(dg.AssetKey(["demand", "training_set"]), tags={CODE_VERSION_TAG: "new"}))
+    world.repository = graph("old", "same").get_repository_def()
+    assert isinstance(world.tick(policy), dg.SkipReason)
+    world.repository = graph("new", "same").get_repository_def()
+    request = world.tick(policy)
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags[names.TAG_CAUSE].startswith("code/")
+    world.launch(request, dg.DagsterRunStatus.SUCCESS)
+    assert isinstance(world.tick(policy), dg.SkipReason)
 
 
 def test_the_sensor_runs_by_default_on_the_models_job() -> None:

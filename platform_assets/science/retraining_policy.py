@@ -1,0 +1,200 @@
+"""When a model is retrained: the `retraining` mapping of its defs.yaml as data, checked key by key, and told in words.
+
+A policy is a list of triggers, any of which is enough; `all:` joins several that must hold at once. Limits hold back what
+has been triggered: cooldown, budget, quiet hours, new rows to learn from. A request by hand is always heard.
+"""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+from zoneinfo import ZoneInfo
+
+from platform_assets.errors import ConfigurationError
+from platform_assets.science.retraining_triggers import (
+    KINDS,
+    SHORT,
+    Alarms,
+    All,
+    Drift,
+    Error,
+    Staleness,
+    Trigger,
+    number,
+    whole,
+    wrong,
+    zone,
+)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most so many trainings, by hand or not, within so many days."""
+
+    trainings: int
+    days: float = 7.0
+
+    def __post_init__(self) -> None:
+        whole("budget.trainings", self.trainings)
+        number("budget.days", self.days, "a number of days above 0", least=0.0, is_open=True)
+
+
+@dataclass(frozen=True)
+class QuietHours:
+    """Local hours of the day in which nothing is launched: from `start` up to `end`, over midnight where it is less."""
+
+    start: int
+    end: int
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 24:
+                raise wrong(f"quiet_hours.{name}", value, "an hour from 0 to 24")
+        if self.start == self.end:
+            raise wrong("quiet_hours", f"{self.start} to {self.end}", "two different hours")
+        zone("quiet_hours.timezone", self.timezone)
+
+    def hold(self, now: datetime) -> bool:
+        """Whether this instant is within them."""
+        hour = now.astimezone(ZoneInfo(self.timezone)).hour
+        if self.start < self.end:
+            return self.start <= hour < self.end
+        return hour >= self.start or hour < self.end
+
+
+@dataclass(frozen=True)
+class RetrainingPolicy:
+    """When a model is retrained; the `retraining` mapping of its defs.yaml."""
+
+    when: tuple[Trigger, ...] = (Drift(), Error(), Staleness(28))
+    cooldown_days: float = 7.0  # nothing but a request by hand so soon after the last training
+    follow_up_weeks: tuple[int, ...] = ()  # after an alarm's training, which saw little of the new world
+    budget: Budget | None = None
+    quiet_hours: QuietHours | None = None
+    min_new_rows: int | None = None  # nothing but a request by hand before so many rows have come
+
+    def __post_init__(self) -> None:
+        number("cooldown_days", self.cooldown_days, "a number of days of at least 0", least=0.0)
+        whole("min_new_rows", self.min_new_rows)
+        for week in self.follow_up_weeks:
+            whole("follow_up_weeks", week)
+        if list(self.follow_up_weeks) != sorted(set(self.follow_up_weeks)):
+            raise wrong("follow_up_weeks", list(self.follow_up_weeks), "weeks in ascending order, each once")
+        for kind in ("drift", "error"):
+            asked = {part.alarms for part in self.parts if isinstance(part, Drift | Error) and part.kind == kind}
+            if len(asked) > 1:
+                raise ConfigurationError(
+                    f"retraining: `{kind}` is asked for with different `alarms`", hint="choose one"
+                )
+
+    @property
+    def parts(self) -> tuple[Trigger, ...]:
+        """Every trigger that is named, those inside `all` too."""
+        return tuple(part for trigger in self.when for part in trigger.parts)
+
+    def alarms_of(self, kind: str) -> Alarms:
+        """How many alarms the policy wants of the checks `drift` or `error`; one where it asks for none."""
+        return next((p.alarms for p in self.parts if isinstance(p, Drift | Error) and p.kind == kind), Alarms())
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """The policy that a model's defs.yaml describes; what it leaves out has its default.
+
+        Raises: ConfigurationError naming the key that is unknown or whose value is wrong.
+        """
+        _known(mapping, cls, "")
+        given = dict(mapping)
+        if "when" in given:
+            given["when"] = tuple(_trigger(entry) for entry in _list("when", given["when"]))
+        if "follow_up_weeks" in given:
+            given["follow_up_weeks"] = tuple(_list("follow_up_weeks", given["follow_up_weeks"]))
+        for key, kind in (("budget", Budget), ("quiet_hours", QuietHours)):
+            if given.get(key) is not None:
+                given[key] = _built(kind, given[key], key)
+        return cls(**given)
+
+    def told(self) -> list[str]:
+        """What the policy will do, a sentence a line."""
+        lines = ["It is retrained when a person asks for it" + (", or when" if self.when else ", and never by itself.")]
+        lines += [f"  - {trigger.told}{'; or' if trigger is not self.when[-1] else '.'}" for trigger in self.when]
+        if self.follow_up_weeks:
+            weeks = ", ".join(str(week) for week in self.follow_up_weeks)
+            lines.append(
+                f"After a training for drift, error or performance it is trained again {weeks} weeks later, on more of the new world."
+            )
+        if self.cooldown_days:
+            lines.append(f"Nothing but a request is heard within {self.cooldown_days:g} days of the last retraining.")
+        if self.budget is not None:
+            lines.append(
+                f"At most {self.budget.trainings} retrainings within {self.budget.days:g} days; a request is heard all the same."
+            )
+        if self.quiet_hours is not None:
+            quiet = self.quiet_hours
+            lines.append(
+                f"From {quiet.start} to {quiet.end} o'clock ({quiet.timezone}) nothing but a request is launched; it waits."
+            )
+        if self.min_new_rows is not None:
+            lines.append(
+                f"Nothing but a request is heard before {self.min_new_rows:,} rows have come since the last training."
+            )
+        lines.append(
+            "While a blocking check of its data fails, or a retraining runs, nothing is launched, not even a request."
+        )
+        lines.append("Each cause is answered once, whatever the gate makes of the result.")
+        return lines
+
+
+def _trigger(entry: object) -> Trigger:
+    """A name, or a mapping of one name to its settings."""
+    if isinstance(entry, str):
+        name, settings = entry, None
+    elif isinstance(entry, Mapping) and len(entry) == 1:
+        name, settings = next(iter(entry.items()))
+    else:
+        raise wrong(
+            "when", entry, f"a trigger's name, or one name with its settings; known: {', '.join([*KINDS, 'all'])}"
+        )
+    if name == "all":
+        return All(tuple(_trigger(inner) for inner in _list("all", settings)))
+    if name == "manual":
+        raise ConfigurationError("retraining: `manual` needs no mention: a request by hand is always heard")
+    if name not in KINDS:
+        raise _unknown(f"trigger `{name}`", str(name), [*KINDS, "all"])
+    if name in SHORT and settings is not None and not isinstance(settings, Mapping):
+        settings = {SHORT[name]: settings}
+    return _built(KINDS[name], settings or {}, name)
+
+
+def _built(kind: type[Any], settings: object, key: str) -> Any:
+    if not isinstance(settings, Mapping):
+        raise wrong(key, settings, f"a mapping of {', '.join(entry.name for entry in fields(kind))}")
+    _known(settings, kind, f"{key}.")
+    given = dict(settings)
+    if "alarms" in given:
+        given["alarms"] = Alarms.parse(given["alarms"], f"{key}.alarms")
+    try:
+        return kind(**given)
+    except TypeError as error:  # a setting without default is missing
+        raise ConfigurationError(f"retraining: `{key}` lacks a setting: {error}") from error
+
+
+def _list(key: str, value: object) -> list[Any]:
+    if not isinstance(value, list | tuple):
+        raise wrong(key, value, "a list")
+    return list(value)
+
+
+def _known(mapping: Mapping[str, Any], kind: type[Any], prefix: str) -> None:
+    known = [entry.name for entry in fields(kind)]
+    for key in mapping:
+        if key not in known:
+            raise _unknown(f"key `{prefix}{key}`", str(key), known)
+
+
+def _unknown(what: str, word: str, known: list[str]) -> ConfigurationError:
+    near = difflib.get_close_matches(word, known, n=1)
+    meant = f"did you mean `{near[0]}`?" if near else f"known: {', '.join(known)}"
+    return ConfigurationError(f"retraining: unknown {what}", hint=meant)

@@ -1,0 +1,88 @@
+"""Figures of forecasts that have come true against a loop over rows."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from platform_assets.errors import SchemaError
+from platform_assets.science import performance
+from platform_assets.science.stock_cost import UnitCosts
+from platform_assets.science.tasks import TASKS
+
+TASK = TASKS["quantiles"]
+FIRST = date(2025, 3, 1)
+
+
+def world(rows: int = 400, days: int = 40, seed: int = 1) -> dict[str, pl.DataFrame]:
+    draw = np.random.default_rng(seed)
+    truth = draw.poisson(3, rows).astype(float)
+    keys = pl.DataFrame(
+        {
+            "target_on": [FIRST + timedelta(days=int(day)) for day in draw.integers(0, days, rows)],
+            "units": [None if draw.random() < 0.1 else value for value in truth],
+        },
+        schema_overrides={"units": pl.Float64},
+    )
+
+    def quantiles(spread: float) -> pl.DataFrame:
+        base = np.sort(draw.gamma(2, spread, (rows, len(TASK.outputs))), axis=1)
+        return pl.DataFrame(base, schema=list(TASK.outputs))
+
+    other = quantiles(2.0)
+    return {
+        "rows": keys,
+        "predictions": quantiles(1.5),
+        "baseline": other.with_columns(
+            pl.when(pl.Series(draw.random(rows) < 0.1)).then(None).otherwise(pl.col(name)).alias(name)
+            for name in TASK.outputs[:1]
+        ),
+        "parts": pl.DataFrame(
+            {
+                "price": [None if draw.random() < 0.2 else float(p) for p in draw.gamma(2, 5, rows)],
+                "volume": draw.choice(["low volume", "high volume"], rows),
+                "age": ["established"] * (rows - 20) + ["new"] * 20,
+            }
+        ),
+    }
+
+
+def test_each_figure_is_that_of_a_loop_over_its_rows() -> None:
+    given = world()
+    found = performance.figures(**given, task=TASK, label="units", costs=UnitCosts())
+    assert set(found["segment"]) == {"", "low volume", "high volume", "established"}, "20 rows say nothing"
+    truth, said, other, parts = given["rows"]["units"], given["predictions"], given["baseline"], given["parts"]
+    for segment in ("", "low volume", "established"):
+        losses: tuple[list[float], list[float]] = ([], [])
+        for at, label in enumerate(truth):
+            if label is None or other.row(at)[0] is None or segment not in ("", parts["volume"][at], parts["age"][at]):
+                continue
+            for into, frame in zip(losses, (said, other), strict=True):
+                pairs = zip(TASK.levels, frame.row(at), strict=True)
+                into.append(sum(max(level * (label - q), (level - 1) * (label - q)) for level, q in pairs))
+        row = found.filter(metric="pinball", segment=segment).row(0, named=True)
+        assert (row["value"], row["baseline"]) == pytest.approx((np.mean(losses[0]), np.mean(losses[1])))
+        assert row["rows"] == len(losses[0])
+
+
+def test_only_the_last_days_count_and_a_weekend_is_none() -> None:
+    given = world()
+    recent = performance.recent_figures(**given, task=TASK, label="units", costs=UnitCosts(), days=10)
+    last = given["rows"]["target_on"].max()
+    assert isinstance(last, date)
+    kept = given["rows"]["target_on"] > last - timedelta(days=10)
+    wanted = performance.figures(
+        **{name: frame.filter(kept) for name, frame in given.items()}, task=TASK, label="units", costs=UnitCosts()
+    )
+    assert recent is not None
+    assert recent.drop("as_of").equals(wanted)
+    assert set(recent["as_of"]) == {last}
+    few = {name: frame.filter(given["rows"]["target_on"] <= FIRST + timedelta(days=5)) for name, frame in given.items()}
+    assert performance.recent_figures(**few, task=TASK, label="units", costs=UnitCosts(), days=10) is None
+
+
+def test_frames_that_do_not_match_are_refused() -> None:
+    given = world()
+    with pytest.raises(SchemaError, match="frames of \\[399, 400\\] rows"):
+        performance.figures(**{**given, "parts": given["parts"].head(399)}, task=TASK, label="units", costs=UnitCosts())
