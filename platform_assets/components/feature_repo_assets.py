@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from platform_assets import policies
-from platform_assets.components.feature_repo_columns import column_lineage, column_schema, lineage_of
+from platform_assets.components.feature_repo_columns import column_lineage, column_schema, read_by, service_lineage
 from platform_assets.components.feature_repo_spec import Repository
 from platform_assets.components.feature_repo_text import limits, load_limits, owner_of, tags_of, view_text
 from platform_assets.errors import ConfigurationError
@@ -95,7 +95,13 @@ def _table_spec(repository: Repository, view: d.View) -> dict[str, Any]:
 
 def _deps(repository: Repository, view: d.View) -> list[dg.AssetKey]:
     names = [name for name in (view.source, view.pushed_by, *view.requests) if name]
-    return [repository.key("sources", name) for name in names] + [repository.table_key(name) for name in view.inputs]
+    read = [read_by(said)[0] for column in view.features for said in column.reads]
+    found = [
+        *(repository.key("sources", name) for name in names),
+        *(repository.table_key(name) for name in view.inputs),
+        *(read if view.name in repository.functions else []),
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _table(repository: Repository, view: d.View) -> dg.AssetSpec:
@@ -163,7 +169,6 @@ def _load(repository: Repository, view: d.View) -> dg.AssetsDefinition:
 
 def _service(repository: Repository, service: d.Service) -> dg.AssetsDefinition:
     features = [f"{view}.{feature}" for view, chosen in service.features.items() for feature in chosen]
-    deps = {name: [(repository.table_key(view), name)] for view, chosen in service.features.items() for name in chosen}
     found = [(repository.description.view(view), chosen) for view, chosen in service.features.items()]
     columns = [
         dg.TableColumn(column.name, column.dtype, description=column.about)
@@ -187,7 +192,7 @@ def _service(repository: Repository, service: d.Service) -> dg.AssetsDefinition:
         metadata={
             "feast/tags": dg.MetadataValue.json(dict(service.tags)),
             "dagster/column_schema": dg.TableSchema(columns),
-            "dagster/column_lineage": lineage_of(deps),
+            "dagster/column_lineage": service_lineage(repository, service),
         },
     )
     def resolved(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

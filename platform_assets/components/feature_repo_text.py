@@ -50,8 +50,13 @@ def view_text(view: d.View, description: d.Description, *, function: str) -> str
 
 def limits(view: d.View) -> list[str]:
     """What Feast 0.67 cannot do with a view of this kind."""
-    found = {d.ON_DEMAND: _of_on_demand, d.LABEL: _of_label, d.BATCH: _of_batch, d.STREAM: _of_stream}.get(view.kind)
+    found = {d.ON_DEMAND: _of_on_demand, d.LABEL: _of_label, d.STREAM: _of_stream}.get(view.kind)
     said = found(view) if found else []
+    if view.kind != d.ON_DEMAND and view.code:
+        said.append(
+            "`materialize` runs its function, and `get_historical_features` reads its table as it is: what is served differs "
+            "from what is trained on."
+        )
     if view.kind != d.ON_DEMAND and not view.features:
         said.append("Its columns are not declared, and could not be read from its table.")
     if view.kind != d.ON_DEMAND and not view.is_online:
@@ -73,11 +78,6 @@ def _of_label(view: d.View) -> list[str]:
         f"Its conflict policy ({view.conflict_policy}) is not applied online, where the last write wins, nor by "
         "`get_historical_features`; all writes of all labelers stay in its table.",
     ]
-
-
-def _of_batch(view: d.View) -> list[str]:
-    said = ["`get_historical_features` reads its table and does not run its function on the local engine."]
-    return said if view.code else []
 
 
 def _of_stream(view: d.View) -> list[str]:

@@ -4,8 +4,10 @@ python -m resources.feast_repository.describe REPOSITORY DESCRIPTION.json
 """
 
 import hashlib
+import inspect
 import json
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -137,7 +139,10 @@ def _view(view: Any, entities: dict[str, Entity]) -> d.View:
     ttl = getattr(view, "ttl", None)
     batch, stream = _batch(view), getattr(view, "stream_source", None)
     is_on_demand = isinstance(view, OnDemandFeatureView)
-    fingerprint = _fingerprint(view, *found, *(source for source in (batch, stream) if source is not None))
+    code = _code(view)
+    fingerprint = _fingerprint(view, *found, *(source for source in (batch, stream) if source is not None), code=code)
+    inputs = {p.name: p.features for p in getattr(view, "source_feature_view_projections", {}).values()}
+    inputs |= {made_of.name: made_of.features for made_of in getattr(view, "source_views", None) or []}
     return d.View(
         name=view.name,
         kind=_kind(view),
@@ -152,12 +157,23 @@ def _view(view: Any, entities: dict[str, Entity]) -> d.View:
         pushed_by=stream.name if stream is not None else "",
         ttl_s=ttl.total_seconds() if isinstance(ttl, timedelta) and ttl else None,
         is_online=bool(view.write_to_online_store if is_on_demand else getattr(view, "online", False)),
-        inputs={p.name: tuple(f.name for f in p.features) for p in getattr(view, "source_feature_view_projections", {}).values()},
+        inputs={name: tuple(feature.name for feature in features) for name, features in inputs.items()},
         requests=tuple(source.name for source in _requests(view)),
-        code=str(getattr(getattr(view, "feature_transformation", None), "udf_string", "") or ""),
+        code=code,
         labeler=getattr(view, "labeler_field", "") or "",
         conflict_policy=view.conflict_policy.name if isinstance(view, LabelView) else "",
-    )  # fmt: skip
+    )
+
+
+def _code(view: Any) -> str:
+    """Text of the view's own function; Feast keeps it only of a decorated one."""
+    transformation = getattr(view, "feature_transformation", None)
+    if transformation is None:
+        return ""
+    try:
+        return str(getattr(transformation, "udf_string", "") or inspect.getsource(transformation.udf))
+    except (AttributeError, OSError, TypeError):
+        return "a function whose text is not known"
 
 
 def _kind(view: Any) -> str:
@@ -178,7 +194,17 @@ def _key(entity: Entity, view: Any) -> d.Column:
 
 def _column(field: Field) -> d.Column:
     tags = field.tags or {}
-    return d.Column(field.name, str(field.dtype), field.description or "", _number(tags, "min"), _number(tags, "max"))
+    low, high = _number(tags, "min"), _number(tags, "max")
+    return d.Column(field.name, str(field.dtype), field.description or "", low, high, _reads(field.name, tags))
+
+
+def _reads(feature: str, tags: dict[str, str]) -> tuple[str, ...]:
+    said = tuple(part for part in re.split(r"[,\s]+", tags.get("reads", "")) if part)
+    if wrong := [part for part in said if not re.fullmatch(r"[^.]+(/[^.]+)*\.[^./]+", part)]:
+        raise ConfigurationError(
+            f"tag `reads` of feature `{feature}` is {', '.join(wrong)}, expected asset.column, such as raw/rides.fare"
+        )
+    return said
 
 
 def _number(tags: dict[str, str], name: str) -> float | None:
@@ -235,10 +261,10 @@ def _service(service: Any) -> d.Service:
     )
 
 
-def _fingerprint(*objects: Any) -> str:
+def _fingerprint(*objects: Any, code: str = "") -> str:
     """Hash of what the objects say, the text of their functions included, whatever pickles them and whenever."""
     said = [_stable(MessageToDict(found.to_proto())) for found in objects]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([*said, code], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _stable(said: Any) -> Any:

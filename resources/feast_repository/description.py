@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from platform_assets.errors import ConfigurationError
 
-VERSION: Final = 1  # of the JSON
+VERSION: Final = 2  # of the JSON
 YAML: Final = "feature_store.yaml"
 _SKIPPED: Final = {".git", ".venv", "__pycache__", ".ipynb_checkpoints", ".pytest_cache"}
 
@@ -23,13 +23,14 @@ LABEL: Final = "label view"
 
 @dataclass(frozen=True)
 class Column:
-    """A feature or a key. `low` and `high` are what its tags `min` and `max` say."""
+    """A feature or a key. `low`, `high` and `reads` are what its tags `min`, `max` and `reads` say."""
 
     name: str
     dtype: str
     about: str = ""
     low: float | None = None
     high: float | None = None
+    reads: tuple[str, ...] = ()  # asset.column, of what the function reads that computes it
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Source:
 
 @dataclass(frozen=True)
 class View:
-    """A view of any kind. `inputs` are the views that an on-demand view reads, each with its features."""
+    """A view of any kind. `inputs` are the views that it is made of, each with its features; `code` its own function."""
 
     name: str
     kind: str
@@ -133,7 +134,7 @@ def _view(said: dict[str, Any]) -> View:
 
 
 def _columns(said: list[dict[str, Any]]) -> tuple[Column, ...]:
-    return tuple(Column(**column) for column in said)
+    return tuple(Column(**{**column, "reads": tuple(column["reads"])}) for column in said)
 
 
 def _tuples(said: dict[str, list[str]]) -> dict[str, tuple[str, ...]]:

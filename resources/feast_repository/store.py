@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ def opened(repository: str) -> "FeatureStore":
     """
     from feast import FeatureStore
 
+    if repository not in sys.path:
+        sys.path.append(repository)  # as `feast` does: functions in the registry may name its modules
     try:
         return FeatureStore(repo_path=repository)
     except Exception as error:  # any store's own, told with the place of its settings

@@ -37,24 +37,37 @@ def stats(start: datetime, end: datetime) -> pl.DataFrame:
         pl.lit(0.5).cast(pl.Float32).alias("conv_rate"),
     )
 """
-TWO_VIEWS = """
+VIEWS = """
 from datetime import timedelta
 
-from feast import Entity, FeatureService, FeatureView, Field, FileSource, ValueType
+from feast import BatchFeatureView, Entity, FeatureService, FeatureView, Field, FileSource, KafkaSource, PushSource
+from feast import StreamFeatureView, ValueType
+from feast.data_format import JsonFormat
 from feast.types import Float32
 
 driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
 
-def view(name):
-    source = FileSource(name=f"{name}_table", path=f"data/{name}.parquet", timestamp_field="event_timestamp",
-                        created_timestamp_column="created", tags={"partitions": "day"})
-    return FeatureView(name=name, entities=[driver], ttl=timedelta(days=1), source=source, owner="risk@example.com",
-                       schema=[Field(name="conv_rate", dtype=Float32, tags={"min": "0", "max": "1"})])
+rate = Field(name="conv_rate", dtype=Float32, tags={"min": "0", "max": "1", "reads": "raw/rides.accepted, raw/rides.asked"})
+common = {"entities": [driver], "ttl": timedelta(days=1), "schema": [rate]}
 
-stats = view("stats")
-other = view("other")
+def table(name):
+    return FileSource(name=f"{name}_table", path=f"data/{name}.parquet", timestamp_field="event_timestamp",
+                      created_timestamp_column="created", tags={"partitions": "day"})
+
+def twice(rows):
+    rows["conv_rate"] = 2 * rows["conv_rate"]
+    return rows
+
+stream = KafkaSource(name="rides", kafka_bootstrap_servers="nowhere:9092", topic="rides", batch_source=table("streamed"),
+                     timestamp_field="event_timestamp", message_format=JsonFormat(schema_json="driver_id integer"))
+stats = FeatureView(name="stats", source=table("stats"), owner="risk@example.com", **common)
+other = FeatureView(name="other", source=table("other"), **common)
+streamed = StreamFeatureView(name="streamed", source=stream, udf=twice, mode="pandas", **common)
+batch = BatchFeatureView(name="batch", source=table("batch"), udf=twice, mode="pandas", **common)
+pushed = FeatureView(name="pushed", source=PushSource(name="push", batch_source=table("pushed")), **common)
 both = FeatureService(name="both", features=[stats, other])
 alone = FeatureService(name="alone", features=[other])
+namesake = FeatureService(name="stats", features=[stats])
 """
 
 
@@ -319,7 +332,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A repository whose table a function of the user's project computes, in days."""
     folder = tmp_path_factory.mktemp("computed")
     (folder / "data").mkdir()
-    (folder / "repo.py").write_text(TWO_VIEWS)
+    (folder / "repo.py").write_text(VIEWS)
     (folder / "feature_store.yaml").write_text(
         "project: drivers\nregistry: data/registry.db\nprovider: local\nonline_store: {type: sqlite, path: data/online.db}\n"
         "offline_store: {type: file}\nentity_key_serialization_version: 3\n"
@@ -328,7 +341,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (code / "drivers_project.py").write_text(COMPUTED)
     day = datetime(2026, 1, 1, tzinfo=UTC)
     rows = pl.DataFrame({"driver_id": [1], "event_timestamp": [day], "created": [day], "conv_rate": [0.25]})
-    for name in ("stats", "other"):
+    for name in ("stats", "other", "streamed"):
         rows.cast({"conv_rate": pl.Float32, "event_timestamp": pl.Datetime("us", "UTC")}).write_parquet(
             folder / "data" / f"{name}.parquet"
         )
@@ -345,9 +358,77 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     sys.path.remove(str(code))
 
 
+def specs_of(world: World) -> dict[str, dg.AssetSpec]:
+    specs = repository_definitions(world.repository).resolve_all_asset_specs()
+    return {"/".join(spec.key.path[1:]): spec for spec in specs}
+
+
+def test_each_kind_of_view_appears_and_says_what_feast_cannot_do_with_it(computed: World) -> None:
+    specs = specs_of(computed)
+    views = ("stats", "other", "streamed", "batch", "pushed")
+    assert {f"features/{view}" for view in views} <= set(specs)
+    assert {"sources/rides", "sources/push", "sources/streamed_table", "sources/pushed_table"} <= set(specs)
+    assert {key for key in specs if key.startswith("online/")} == {
+        f"online/{view}" for view in views if view != "batch"
+    }
+    assert "does not read the stream `rides` by itself" in str(specs["features/streamed"].description)
+    assert "is not served online" in str(specs["features/batch"].description)
+    for view in ("streamed", "batch"):
+        assert "reads its table as it is" in str(specs[f"features/{view}"].description)
+    assert "`push` writes the same values online at once" in str(specs["online/pushed"].description)
+    deps = {dep.asset_key.path[-1] for dep in specs["features/pushed"].deps}
+    assert deps == {"pushed_table", "push"}
+    # The function's text counts where Feast keeps only its pickled code.
+    views = {view.name: view for view in computed.description.views}
+    assert "2 * rows" in views["streamed"].code
+    assert "2 * rows" in views["batch"].code
+
+
+@pytest.mark.filterwarnings("ignore:.*experimental features in alpha:RuntimeWarning")
+def test_a_stream_views_function_is_run_for_the_online_store_alone(computed: World) -> None:
+    """As its asset says, of Feast itself."""
+    from resources.feast_repository.store import opened
+
+    assert computed.run(computed.repository.key("online", "streamed"), first="2026-01-01").success
+    store = opened(computed.repository.path)
+    store.refresh_registry()
+    online = store.get_online_features(["streamed:conv_rate"], [{"driver_id": 1}]).to_dict()["conv_rate"]
+    rows = pl.DataFrame({"driver_id": [1], "event_timestamp": [datetime(2026, 1, 1, 5, tzinfo=UTC)]}).to_pandas()
+    trained = store.get_historical_features(rows, ["streamed:conv_rate"]).to_df()["conv_rate"].to_list()
+    assert (online, trained) == ([0.5], [0.25])
+
+
+def test_columns_come_from_what_the_repository_says(computed: World) -> None:
+    specs = specs_of(computed)
+
+    def lineage(key: str) -> dict[str, set[str]]:
+        deps = specs[key].metadata["dagster/column_lineage"].deps_by_column
+        return {name: {f"{d.asset_key.to_user_string()}.{d.column_name}" for d in read} for name, read in deps.items()}
+
+    assert lineage("features/stats") == {"conv_rate": {"raw/rides.accepted", "raw/rides.asked"}}  # computed: as tagged
+    assert {dep.asset_key.to_user_string() for dep in specs["features/stats"].deps} == {"raw/rides"}
+    assert lineage("features/other")["conv_rate"] == {"drivers/sources/other_table.conv_rate"}
+    assert lineage("services/alone") == {"conv_rate": {"drivers/features/other.conv_rate"}}
+    assert lineage("services/both") == {
+        "stats__conv_rate": {"drivers/features/stats.conv_rate"},
+        "other__conv_rate": {"drivers/features/other.conv_rate"},
+    }
+
+
+def test_a_plan_tells_a_service_from_a_view_of_the_same_name(computed: World) -> None:
+    event = computed.instance.get_latest_materialization_event(computed.repository.registry_key)
+    assert event is not None
+    assert event.asset_materialization is not None
+    said = {name: value.value for name, value in event.asset_materialization.metadata.items()}
+    lines = str(said["plan"]).splitlines()
+    assert {"feature view `stats` is added", "feature service `stats` is added"} <= set(lines)
+    assert (said["feature view"], said["stream feature view"], said["feature service"]) == (4, 1, 3)
+
+
 def test_a_registered_function_computes_its_days_in_place(computed: World) -> None:
     table = Path(computed.repository.path) / "data" / "stats.parquet"
-    key = computed.repository.table_key("stats")
+    key, view = computed.repository.table_key("stats"), computed.description.view("stats")
+    assert view is not None
     assert computed.run(key, first="2026-01-01", last="2026-01-03").success
     assert computed.run(key, first="2026-01-02").success
     rows = pl.read_parquet(table)
@@ -355,7 +436,7 @@ def test_a_registered_function_computes_its_days_in_place(computed: World) -> No
     assert rows["event_timestamp"].to_list() == [datetime(2026, 1, d, tzinfo=UTC) for d in (1, 2, 3)]
     spec = next(s for s in repository_definitions(computed.repository).resolve_all_asset_specs() if s.key == key)
     assert spec.owners == ["risk@example.com"]
-    assert isinstance(computed.repository.cut(computed.description.views[0]), dg.DailyPartitionsDefinition)
+    assert isinstance(computed.repository.cut(view), dg.DailyPartitionsDefinition)
     assert {check.passed for name, check in computed.check("stats").items() if name != "freshness"} == {True}
 
 
@@ -412,7 +493,7 @@ def test_a_table_that_is_out_of_range_and_late_fails_its_checks(computed: World)
 def test_deletions_are_explicit_and_a_lost_registry_is_refused(computed: World) -> None:
     """One story, since each apply is a process of its own: 8 CPU s."""
     place, registry = Path(computed.repository.path), computed.repository.registry_key
-    (place / "repo.py").write_text(re.sub(r"alone = .*\n", "", TWO_VIEWS))
+    (place / "repo.py").write_text(re.sub(r"alone = .*\n", "", VIEWS))
     done = computed.run(registry)
     metadata = done.get_asset_materialization_events()[0].materialization.metadata
     assert metadata["left over"].value == "alone"
