@@ -12,12 +12,14 @@ columns beside Feast's hold both times in microseconds, where Feast keeps whole 
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import chain, groupby, repeat
+from itertools import groupby, repeat
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
+import polars as pl
 from feast import Entity
 from feast.feature_view import FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
@@ -26,9 +28,11 @@ from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStor
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
+from numpy.typing import NDArray
 
-from resources.feast_polars.online_rows import OnlineRows, is_versioned, refuse_vectors
+from resources.feast_polars.online_rows import OnlineRows, WritesRows, is_versioned, refuse_vectors
 from resources.feast_polars.online_ttl import HonoursTtl, NowConfig
+from resources.feast_polars.sqlite_image import database
 
 BUSY_MS = 120_000  # how long a load waits for another one to commit
 _CACHE_KIB = 65_536  # of pages, so that a load of millions of values does not read its B-trees from the file
@@ -39,22 +43,31 @@ _QUARTER_US = 900_000_000
 # its whole seconds count.
 _OWN = ("event_us", "created_us", "own_event_ts")
 _STORED = "iif(own_event_ts IS event_ts, {own}_us, (coalesce({own}_ts, event_ts) + {offset}) * 1000000)"
-_COLUMNS = "entity_key, feature_name, value, value_text, event_ts, created_ts, event_us, created_us, own_event_ts"
+_ARRIVING = "arriving"  # the database, and its table, that rows come from
+_INTEGERS, _REST = ("event_ts", "created_ts", "event_us", "created_us"), ("entity_key", "value", "value_text")
+_UNTOLD = -(2**62)  # a created time that there is none
 _UPSERT = """
-INSERT INTO {table} ({columns}) VALUES {values}
+INSERT INTO {table} (event_ts, created_ts, event_us, created_us, feature_name, entity_key, value, value_text, own_event_ts)
+{arriving}
 ON CONFLICT(entity_key, feature_name) DO UPDATE SET
     value = excluded.value, value_text = excluded.value_text,
     event_ts = excluded.event_ts, created_ts = excluded.created_ts,
     event_us = excluded.event_us, created_us = excluded.created_us, own_event_ts = excluded.own_event_ts
 WHERE (excluded.event_us, excluded.created_us) >= ({event}, {created})
 """
+_FROM_IMAGE = f"""
+SELECT event_ts, nullif(created_ts, {_UNTOLD}), event_us, created_us, feature_name, entity_key, value, value_text, event_ts
+FROM {_ARRIVING}.{_ARRIVING} WHERE true
+"""
+_ONE_BY_ONE = f"VALUES (?1, nullif(?2, {_UNTOLD}), ?3, ?4, ?5, ?6, ?7, ?8, ?1)"
 # Feast's table, with the rows inside the primary key's B-tree: one insertion for each value where Feast needs three.
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT, vector_value BLOB,
     event_ts timestamp, created_ts timestamp, event_us INTEGER, created_us INTEGER, own_event_ts INTEGER,
     PRIMARY KEY(entity_key, feature_name)) WITHOUT ROWID
 """
-_PARAMETERS = 900  # of one statement; SQLite before 3.32 takes 999
+_VALUES = 200_000  # that one transaction writes
+_PAGE = 16_384  # bytes, of a new file: fewer splits of a B-tree whose rows have a hundred bytes
 
 
 class MonotoneSqliteOnlineStoreConfig(NowConfig, SqliteOnlineStoreConfig):
@@ -65,52 +78,49 @@ class MonotoneSqliteOnlineStoreConfig(NowConfig, SqliteOnlineStoreConfig):
     )
 
 
-class MonotoneSqliteOnlineStore(HonoursTtl, SqliteOnlineStore):
+class MonotoneSqliteOnlineStore(WritesRows, HonoursTtl, SqliteOnlineStore):
     """One batch is one transaction; a value gives way only to one that happened, or became known, later."""
 
-    _with_own: "set[str] | None" = None  # tables that are known to have our columns
-
-    def online_write_batch(
-        self, config: RepoConfig, table: FeatureView, data: list[Any], progress: Callable[[int], Any] | None
-    ) -> None:
-        """Write rows as Feast hands them over, each unless a later one stands already."""
-        names = [field.name for field in table.features]
-        for rows in OnlineRows.from_protos(data, names, config.entity_key_serialization_version):
-            self.write_rows(config, table, rows)
-        if progress:
-            progress(len(data))
+    def __init__(self) -> None:
+        self._with_own: set[str] = set()  # tables that are known to have our columns
+        self._writing = Lock()  # a feature server writes from several threads; the connection is one
 
     def write_rows(self, config: RepoConfig, table: FeatureView, rows: OnlineRows) -> None:
-        """Write the rows in one transaction, each unless a later one stands already."""
+        """Write the rows, up to 200,000 values in one transaction, each unless a later one stands already."""
         refuse_vectors(config)
-        connection, name = self._get_conn(config), _quoted(_table(config, table))
-        event_ts = _stored(rows.event_us)
-        created_ts: list[int | None] = list(_stored(rows.known_us))
-        if None in rows.created_us:
-            created_ts = [None if us is None else at for us, at in zip(rows.created_us, created_ts, strict=True)]
-        times = event_ts, created_ts, rows.event_us, rows.known_us
-        names = sorted(rows.values)
-        width = (_PARAMETERS - 5) // 3
+        if not rows.values:
+            return
+        with self._writing:
+            connection, name = self._get_conn(config), _table(config, table)
+            for some in rows.slices(max(1, _VALUES // len(rows.values))):
+                self._merge(connection, name, some)
+
+    def _merge(self, connection: sqlite3.Connection, name: str, rows: OnlineRows) -> None:
+        created_ts = _stored(rows.known_us)
+        created_ts[~rows.is_created_told] = _UNTOLD
+        integers = _stored(rows.event_us), created_ts, rows.event_us, rows.known_us
+        features = sorted(rows.values)
+        groups = [(feature, (rows.keys, rows.values[feature], rows.texts[feature])) for feature in features]
+        image = database(_ARRIVING, [*_INTEGERS, "feature_name", *_REST], integers, groups)
         offset = time.localtime().tm_gmtoff  # what Feast's times lack of UTC
+        sql = _UPSERT.format(
+            table=_quoted(name),
+            arriving=_ONE_BY_ONE if image is None else _FROM_IMAGE,
+            event=_STORED.format(own="event", offset=offset),
+            created=_STORED.format(own="created", offset=offset),
+        )
+        if image is not None:
+            connection.deserialize(image, name=_ARRIVING)
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            self._add_columns(connection, _table(config, table))
-            for start in range(0, len(names), width):
-                some = names[start : start + width]
-                columns = chain.from_iterable(
-                    (repeat(feature), rows.values[feature], rows.texts[feature]) for feature in some
-                )
-                sql = _UPSERT.format(
-                    table=name,
-                    columns=_COLUMNS,
-                    # ?1 the key, ?2 to ?5 the times, then name, value and text of each feature
-                    values=", ".join(
-                        f"(?1, ?{6 + 3 * n}, ?{7 + 3 * n}, ?{8 + 3 * n}, ?2, ?3, ?4, ?5, ?2)" for n in range(len(some))
-                    ),
-                    event=_STORED.format(own="event", offset=offset),
-                    created=_STORED.format(own="created", offset=offset),
-                )
-                connection.executemany(sql, zip(rows.keys, *times, *columns, strict=False))  # `repeat` has no end
+            self._add_columns(connection, name)
+            if image is not None:
+                connection.execute(sql)
+                return
+            times = [numbers.tolist() for numbers in integers]
+            for feature, arrays in groups:  # values that are longer than a page
+                columns = (pl.Series(array).to_list() for array in arrays)
+                connection.executemany(sql, zip(*times, repeat(feature), *columns, strict=False))  # `repeat` has no end
 
     def update(
         self,
@@ -130,7 +140,7 @@ class MonotoneSqliteOnlineStore(HonoursTtl, SqliteOnlineStore):
         super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
         for table in tables_to_keep:
             connection.execute(f"DROP INDEX IF EXISTS {_quoted(_table(config, table) + '_ek')}")
-        self._with_own = None
+        self._with_own.clear()
 
     def online_read(
         self,
@@ -169,8 +179,6 @@ class MonotoneSqliteOnlineStore(HonoursTtl, SqliteOnlineStore):
                     connection.execute(f"ALTER TABLE {_quoted(name)} ADD COLUMN {column} INTEGER")
 
     def _has_own(self, connection: sqlite3.Connection, name: str) -> bool:
-        if self._with_own is None:
-            self._with_own = set()
         if name not in self._with_own:
             held = {row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})")}
             if held.issuperset(_OWN):
@@ -182,6 +190,8 @@ class MonotoneSqliteOnlineStore(HonoursTtl, SqliteOnlineStore):
         connection = super()._get_conn(config)
         if is_new:
             connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+            connection.execute(f"PRAGMA page_size = {_PAGE}")  # of a file that is there already it changes nothing
+            connection.execute(f"ATTACH ':memory:' AS {_ARRIVING}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             _wait_for_wal(connection)
         return connection
@@ -213,9 +223,8 @@ def _marks(values: Iterable[Any]) -> str:
     return ",".join("?" for _ in values)
 
 
-def _stored(times_us: list[int]) -> list[int]:
+def _stored(times: "NDArray[np.int64]") -> "NDArray[np.int64]":
     """Whole seconds as Feast's adapter stores them: UTC without its zone, taken for local time, here and when read."""
-    times = np.array(times_us, np.int64)
     quarters, place = np.unique(times // _QUARTER_US, return_inverse=True)  # zones change on these
     starts = (_EPOCH + timedelta(microseconds=int(quarter) * _QUARTER_US) for quarter in quarters.tolist())
     offsets = [
@@ -223,7 +232,7 @@ def _stored(times_us: list[int]) -> list[int]:
         for start, q in zip(starts, quarters.tolist(), strict=True)
     ]
     local = times + np.array(offsets, np.int64)[place]
-    return (np.sign(local) * (np.abs(local) // 1_000_000)).tolist()
+    return np.sign(local) * (np.abs(local) // 1_000_000)
 
 
 def _instant(us: int) -> datetime:

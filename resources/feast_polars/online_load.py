@@ -8,7 +8,7 @@ import polars as pl
 from feast.utils import _convert_arrow_to_proto  # pyright: ignore[reportPrivateUsage]
 
 from platform_assets.errors import FeatureStoreError
-from resources.feast_polars.online_rows import OnlineRows, in_key_order
+from resources.feast_polars.online_rows import OnlineRows, WritesRows, in_key_order
 from resources.feast_polars.retrieval import to_feast_arrow
 
 if TYPE_CHECKING:
@@ -39,12 +39,14 @@ def load(
     event = mapping.get(source.timestamp_field, source.timestamp_field)
     created = source.created_timestamp_column
     created = mapping.get(created, created) if created else None
-    write = getattr(provider.online_store, "write_rows", None)  # pyright: ignore[reportAttributeAccessIssue]
-    if write is not None:
+    online: Any = provider.online_store  # pyright: ignore[reportAttributeAccessIssue]
+    has_tables = isinstance(online, WritesRows) and online.has_tables
+    if has_tables:
         rows = in_key_order(rows, view)
     for batch in rows.iter_slices(BATCH):
-        if write is not None:
-            write(store.config, view, OnlineRows.from_frame(batch, view, event, created))
+        if isinstance(online, WritesRows):
+            columns = OnlineRows.from_frame(batch, view, event, created, with_texts=has_tables)
+            online.write_rows(store.config, view, columns)
         else:
             keys = {c.name: c.dtype.to_value_type() for c in view.entity_columns}
             protos: Any = _convert_arrow_to_proto(to_feast_arrow(batch), view, keys)

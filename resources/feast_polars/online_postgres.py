@@ -11,11 +11,12 @@ The tables are Feast's, so that Feast's own reader and feature server read them 
 and merged by one statement; a value gives way only to one with a greater (event time, known-at time).
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import polars as pl
 from feast.feature_view import FeatureView
 from feast.infra.online_stores.helpers import compute_table_id
 from feast.infra.online_stores.postgres_online_store.postgres import (
@@ -32,7 +33,7 @@ from feast.infra.utils.postgres.postgres_config import ConnectionType
 from feast.repo_config import RepoConfig
 from psycopg import Connection, sql
 
-from resources.feast_polars.online_rows import OnlineRows, is_versioned, refuse_vectors
+from resources.feast_polars.online_rows import OnlineRows, WritesRows, is_versioned, refuse_vectors
 from resources.feast_polars.online_ttl import HonoursTtl, NowConfig
 
 _STAGE = """
@@ -62,34 +63,27 @@ class MonotonePostgreSQLOnlineStoreConfig(NowConfig, PostgreSQLOnlineStoreConfig
     )
 
 
-class MonotonePostgreSQLOnlineStore(HonoursTtl, PostgreSQLOnlineStore):
+class MonotonePostgreSQLOnlineStore(WritesRows, HonoursTtl, PostgreSQLOnlineStore):
     """One batch is one transaction; a value gives way only to one that happened, or became known, later."""
-
-    def online_write_batch(
-        self, config: RepoConfig, table: FeatureView, data: list[Any], progress: Callable[[int], Any] | None
-    ) -> None:
-        """Write rows as Feast hands them over, each unless a later one stands already."""
-        names = [field.name for field in table.features]
-        for rows in OnlineRows.from_protos(data, names, config.entity_key_serialization_version):
-            self.write_rows(config, table, rows)
-        if progress:
-            progress(len(data))
 
     def write_rows(self, config: RepoConfig, table: FeatureView, rows: OnlineRows) -> None:
         """Write the rows in one transaction, each unless a later one stands already."""
         refuse_vectors(config)
         name = compute_table_id(config.project, table, is_versioned(config))
-        instants = {us: _instant(us) for us in {*rows.event_us, *rows.known_us}}
-        event = [instants[us] for us in rows.event_us]
-        created = [None if us is None else instants[us] for us in rows.created_us]
+        event, known = rows.event_us.tolist(), rows.known_us.tolist()
+        instants = {us: _instant(us) for us in {*event, *known}}
+        told = rows.is_created_told.tolist()
+        created = [instants[us] if is_told else None for us, is_told in zip(known, told, strict=True)]
+        keys = pl.Series(rows.keys).to_list()
         with self._get_conn(config) as connection, connection.transaction(), connection.cursor() as cursor:
             cursor.execute(_STAGE)
             with cursor.copy(_COPY) as copy:
                 copy.set_types(["bytea", "text", "bytea", "text", "timestamptz", "timestamptz", "int8"])
-                for feature, values in rows.values.items():
-                    texts = rows.texts[feature]
-                    for n, key in enumerate(rows.keys):
-                        copy.write_row((key, feature, values[n], texts[n], event[n], created[n], n))
+                for feature in rows.values:
+                    values = pl.Series(rows.values[feature]).to_list()
+                    texts = pl.Series(rows.texts[feature]).to_list()
+                    for n, key in enumerate(keys):
+                        copy.write_row((key, feature, values[n], texts[n], instants[event[n]], created[n], n))
             cursor.execute(sql.SQL(_MERGE).format(table=sql.Identifier(name)))
 
     @contextmanager

@@ -1,63 +1,82 @@
 """Rows on their way into an online store: keys and values already in Feast's bytes, column by column."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID, FeatureView
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.helpers import extract_text_and_num
 from feast.repo_config import RepoConfig
+from numpy.typing import NDArray
 
 from platform_assets.errors import ConfigurationError, FeatureStoreError
-from resources.feast_polars.value_bytes import entity_keys, serialised, texts
-
-_US = 1_000_000
+from resources.feast_polars.online_ttl import microseconds
+from resources.feast_polars.value_bytes import binaries, content_of, entity_keys, offsets_of, serialised, texts
 
 
 @dataclass(frozen=True)
 class OnlineRows:
-    """One entry a row in every list. Times are microseconds since 1970 in UTC; a created time may be missing.
+    """One entry a row in every array, (n,). Times are microseconds since 1970 in UTC.
 
-    `texts` are what SQL stores keep beside a value for searching.
+    `known_us` is the created time, and the event time where there is none: the second part of the order of rows.
+    `texts` are what stores with tables keep beside a value for searching; null where no one asked for them.
     """
 
-    keys: list[bytes]
-    values: dict[str, list[bytes]]
-    texts: dict[str, list[str | None]]
-    event_us: list[int]
-    created_us: list[int | None]
+    keys: pa.LargeBinaryArray
+    values: dict[str, pa.LargeBinaryArray]
+    texts: dict[str, pa.LargeStringArray]
+    event_us: NDArray[np.int64]
+    known_us: NDArray[np.int64]
+    is_created_told: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.keys)
 
-    @property
-    def known_us(self) -> list[int]:
-        """Created times, the event time where there is none: the second part of the order of rows."""
-        pairs = zip(self.created_us, self.event_us, strict=True)
-        return [event if created is None else created for created, event in pairs]
+    def slices(self, size: int) -> "Iterator[OnlineRows]":
+        """The rows, so many at a time, in their order."""
+        for start in range(0, len(self), size):
+            here = slice(start, start + size)
+            yield OnlineRows(
+                self.keys[here],
+                {name: values[here] for name, values in self.values.items()},
+                {name: written[here] for name, written in self.texts.items()},
+                self.event_us[here],
+                self.known_us[here],
+                self.is_created_told[here],
+            )
 
     @classmethod
-    def from_frame(cls, rows: pl.DataFrame, view: FeatureView, event: str, created: str | None) -> "OnlineRows":
+    def from_frame(
+        cls, rows: pl.DataFrame, view: FeatureView, event: str, created: str | None, *, with_texts: bool = True
+    ) -> "OnlineRows":
         """Rows of a view's own columns, in their order.
 
         Raises: FeatureStoreError where a column is missing or a key or an event time null.
         """
-        needed = [*(f.name for f in view.features), event, *([created] if created else [])]
+        kinds = {field.name: field.dtype.to_value_type() for field in view.features}
+        needed = [*kinds, event, *([created] if created else [])]
         if missing := [name for name in needed if name not in rows.columns]:
             raise FeatureStoreError(
                 f"feature view `{view.name}`: no column {', '.join(missing)}; found {', '.join(rows.columns)}"
             )
         if rows[event].null_count():
             raise FeatureStoreError(f"feature view `{view.name}`: {rows[event].null_count()} rows have no `{event}`")
+        nothing = pa.nulls(rows.height, pa.large_string())
+        happened = _physical(rows[event])
+        told = _physical(rows[created]) if created else pl.Series([None], dtype=pl.Int64).new_from_index(0, rows.height)
         return cls(
             _keys(rows, view),
-            {field.name: serialised(rows[field.name], field.dtype.to_value_type()) for field in view.features},
-            {field.name: texts(rows[field.name], field.dtype.to_value_type()) for field in view.features},
-            _microseconds(rows[event]),
-            _microseconds(rows[created]) if created else [None] * rows.height,
+            {name: serialised(rows[name], kind) for name, kind in kinds.items()},
+            {name: texts(rows[name], kind) if with_texts else nothing for name, kind in kinds.items()},
+            happened.to_numpy(),
+            told.fill_null(happened).to_numpy(),
+            told.is_not_null().to_numpy(),
         )
 
     @classmethod
@@ -68,14 +87,36 @@ class OnlineRows:
             groups.setdefault(tuple(name for name in features if name in row[1]), []).append(row)
         return [
             cls(
-                [serialize_entity_key(key, entity_key_serialization_version=version) for key, *_ in group],
-                {name: [values[name].SerializeToString() for _, values, *_ in group] for name in names},
-                {name: [extract_text_and_num(values[name], False)[0] for _, values, *_ in group] for name in names},
-                [_instant_us(event) for _, _, event, _ in group],
-                [None if created is None else _instant_us(created) for *_, created in group],
+                binaries([serialize_entity_key(key, entity_key_serialization_version=version) for key, *_ in group]),
+                {name: binaries([values[name].SerializeToString() for _, values, *_ in group]) for name in names},
+                {name: _strings([extract_text_and_num(row[1][name], False)[0] for row in group]) for name in names},
+                np.array([_instant_us(event) for _, _, event, _ in group], np.int64),
+                np.array([_instant_us(created or event) for _, _, event, created in group], np.int64),
+                np.array([created is not None for *_, created in group], np.bool_),
             )
             for names, group in groups.items()
         ]
+
+
+class WritesRows(ABC):
+    """Mixed into an online store of Feast: rows come in columns, and what Feast hands over becomes columns first."""
+
+    has_tables: ClassVar[bool] = True
+    """Whether rows go into tables: in the order of their keys, with their texts."""
+
+    @abstractmethod
+    def write_rows(self, config: RepoConfig, table: FeatureView, rows: OnlineRows) -> None:
+        """Write the rows, each unless a later one stands already."""
+
+    def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: list[Any], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Write rows as Feast hands them over, each unless a later one stands already."""
+        names = [field.name for field in table.features]
+        for rows in OnlineRows.from_protos(data, names, config.entity_key_serialization_version):
+            self.write_rows(config, table, rows)
+        if progress:
+            progress(len(data))
 
 
 def refuse_vectors(config: RepoConfig) -> None:
@@ -88,10 +129,19 @@ def refuse_vectors(config: RepoConfig) -> None:
 
 def in_key_order(rows: pl.DataFrame, view: FeatureView) -> pl.DataFrame:
     """The rows in the order of their serialised keys: what a B-tree takes fastest, and no two loads lock crosswise."""
-    return rows[pl.Series(_keys(rows, view), dtype=pl.Binary).arg_sort()]
+    keys = _keys(rows, view)
+    lengths = np.diff(offsets_of(keys))
+    if len(keys) and (lengths == lengths[0]).all():
+        matrix = content_of(keys).reshape(len(keys), -1)
+        differ = (matrix != matrix[0]).any(axis=0).nonzero()[0]
+        if len(differ) <= 8:  # one number has the order of these bytes
+            numbers = np.zeros((len(keys), 8), np.uint8)
+            numbers[:, : len(differ)] = matrix[:, differ]
+            return rows[np.argsort(numbers.view(">u8").reshape(-1).astype(np.uint64), kind="stable")]
+    return rows[pl.Series(keys, dtype=pl.Binary).arg_sort()]
 
 
-def _keys(rows: pl.DataFrame, view: FeatureView) -> list[bytes]:
+def _keys(rows: pl.DataFrame, view: FeatureView) -> pa.LargeBinaryArray:
     kinds = {field.name: field.dtype.to_value_type() for field in view.entity_columns}
     if DUMMY_ENTITY_ID in kinds and DUMMY_ENTITY_ID not in rows.columns:  # what Feast keys a view without entities by
         rows = rows.with_columns(pl.lit("").alias(DUMMY_ENTITY_ID))
@@ -107,14 +157,16 @@ def is_versioned(config: RepoConfig) -> bool:
     return bool(getattr(config.registry, "enable_online_feature_view_versioning", False))
 
 
-def _microseconds(column: pl.Series) -> list[Any]:
+def _physical(column: pl.Series) -> pl.Series:
     if isinstance(column.dtype, pl.Date):
         column = column.cast(pl.Datetime("us"))
-    return column.dt.cast_time_unit("us").to_physical().to_list()
+    return column.dt.cast_time_unit("us").to_physical()
+
+
+def _strings(values: list[str | None]) -> Any:
+    return pa.array(values, pa.large_string())
 
 
 def _instant_us(instant: datetime) -> int:
     """Naive times are UTC, as in Feast."""
-    aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-    gone = aware - datetime(1970, 1, 1, tzinfo=UTC)
-    return (gone.days * 86_400 + gone.seconds) * _US + gone.microseconds
+    return microseconds(instant if instant.tzinfo else instant.replace(tzinfo=UTC))

@@ -75,7 +75,7 @@ def _expire(response: Any, first: int, asked: "Sequence[tuple[FeatureView, list[
         first += len(features)
         if not vectors or not isinstance(view.ttl, timedelta) or not view.ttl:
             continue
-        oldest_us = _microseconds(now - view.ttl)
+        oldest_us = microseconds(now - view.ttl)
         times = [at.seconds * 1_000_000 + at.nanos // 1000 for at in vectors[0].event_timestamps]
         expired = [n for n, at in enumerate(times) if at < oldest_us]
         for vector in vectors:
@@ -85,7 +85,8 @@ def _expire(response: Any, first: int, asked: "Sequence[tuple[FeatureView, list[
                     vector.statuses[n] = FieldStatus.OUTSIDE_MAX_AGE
 
 
-def _microseconds(instant: datetime) -> int:
+def microseconds(instant: datetime) -> int:
+    """Since 1970 in UTC, exactly."""
     gone = instant - datetime(1970, 1, 1, tzinfo=UTC)
     return (gone.days * 86_400 + gone.seconds) * 1_000_000 + gone.microseconds
 

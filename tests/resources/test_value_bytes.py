@@ -54,16 +54,17 @@ def test_bytes_and_texts_are_feasts(kind: ValueType, data: st.DataObject) -> Non
     column = pl.Series("value", drawn, dtype=dtype)
     # A value in front of them: of a column without any, or of empty texts alone, Feast makes nulls.
     protos: list[Any] = python_values_to_proto_values([FULL[kind], *column.to_list()], kind)[1:]
-    assert serialised(column, kind) == [proto.SerializeToString() for proto in protos]
-    assert texts(column, kind) == [extract_text_and_num(proto, False)[0] for proto in protos]
+    assert serialised(column, kind).to_pylist() == [proto.SerializeToString() for proto in protos]
+    assert texts(column, kind).to_pylist() == [extract_text_and_num(proto, False)[0] for proto in protos]
 
 
 def test_nan_stays_apart_from_null_and_large_integers_keep_their_digits() -> None:
     """Feast writes null for NaN, and a double's digits for an integer that has a null beside it."""
-    nan, null = serialised(pl.Series([float("nan"), None]), ValueType.DOUBLE)
+    nan, null = serialised(pl.Series([float("nan"), None]), ValueType.DOUBLE).to_pylist()
     assert (null, struct.unpack("<d", nan[1:])[0]) == (b"", pytest.approx(float("nan"), nan_ok=True))
     assert (
-        serialised(pl.Series([2**60 + 1, None]), ValueType.INT64)[0] == Value(int64_val=2**60 + 1).SerializeToString()
+        serialised(pl.Series([2**60 + 1, None]), ValueType.INT64).to_pylist()[0]
+        == Value(int64_val=2**60 + 1).SerializeToString()
     )
 
 
@@ -82,7 +83,7 @@ def test_entity_keys_are_feasts(rows: list[tuple[str, int, int]]) -> None:
             for zone, driver, hour in rows
         ]
         expected = [serialize_entity_key(EntityKey(join_keys=names, entity_values=v)) for v in values]
-        assert entity_keys(frame, {name: kinds[name] for name in names}) == expected
+        assert entity_keys(frame, {name: kinds[name] for name in names}).to_pylist() == expected
 
 
 def test_a_null_key_is_refused_by_name() -> None:
