@@ -48,7 +48,7 @@ class Case:
     keyless: bool = False
     between: bool = False
     threads: int = 2
-    limit_mb: int = 2048
+    limit_mb: int = 2560
     name: str = ""
 
     @property

@@ -61,9 +61,10 @@ def _sort(packed: Longs, bits: int) -> Longs:
     coarse <<= low
     coarse |= np.arange(len(packed))
     order = pl.Series(coarse).sort().to_numpy() & (1 << low) - 1
-    if bits + low <= 62 or _rises(packed[order]):
+    if bits + low <= 62:
         return order
-    return pl.Series(packed).arg_sort().to_numpy()
+    nearly = packed[order]  # numbers that differ only in what was cut off may still be the wrong way round
+    return order if _rises(nearly) else order[np.argsort(nearly, kind="stable")]
 
 
 def search(
@@ -170,7 +171,8 @@ def sort_by_code(code: Longs) -> Longs:
     order = np.argsort(code.astype(np.uint16), kind="stable")
     highest, shift = int(code.max(initial=0)), 16
     while highest >> shift:
-        order = order[np.argsort((code[order] >> shift).astype(np.uint16), kind="stable")]
+        narrow = np.uint8 if highest >> shift < 2**8 else np.uint16
+        order = order[np.argsort((code >> shift).astype(narrow)[order], kind="stable")]
         shift += 16
     return order
 
