@@ -181,23 +181,12 @@ class PolarsOfflineStore(OfflineStore):
         add_file(_sources(config).uri(destination.to_data_source()), table)
 
     def validate_data_source(self, config: RepoConfig, data_source: DataSource) -> None:
-        """A table that is not there yet is fine: the registry is applied before the first materialization."""
-        sources = _sources(config)
-        if sources.exists(data_source):
-            names = sources.scan(data_source).collect_schema().names()
-            for column in (data_source.timestamp_field, data_source.created_timestamp_column):
-                if column and column not in names:
-                    raise FeatureStoreError(
-                        f"source `{data_source.name}`: column `{column}` is missing; columns: {', '.join(names)}"
-                    )
+        _sources(config).validate(data_source)
 
     def get_table_column_names_and_types_from_data_source(
         self, config: RepoConfig, data_source: DataSource
     ) -> Iterable[tuple[str, str]]:
-        from resources.feast_polars.retrieval import to_feast_arrow
-
-        schema = to_feast_arrow(pl.DataFrame(schema=_sources(config).scan(data_source).collect_schema())).schema
-        return [(column.name, str(column.type)) for column in schema]
+        return _sources(config).columns(data_source)
 
 
 def _settings(config: RepoConfig) -> PolarsOfflineStoreConfig:

@@ -83,6 +83,26 @@ class Sources:
             raise FeatureStoreError(f"source `{source.name}`: {uri} cannot be read: {error}") from error
         return scanned
 
+    def validate(self, source: DataSource) -> None:
+        """A table that is not there yet is fine: the registry is applied before the first materialization.
+
+        Raises: FeatureStoreError if it is there and has no such times.
+        """
+        if self.exists(source):
+            names = self.scan(source).collect_schema().names()
+            for column in (source.timestamp_field, source.created_timestamp_column):
+                if column and column not in names:
+                    raise FeatureStoreError(
+                        f"source `{source.name}`: column `{column}` is missing; columns: {', '.join(names)}"
+                    )
+
+    def columns(self, source: DataSource) -> list[tuple[str, str]]:
+        """Columns and Arrow types, as Feast infers a view's fields from them."""
+        from resources.feast_polars.retrieval import to_feast_arrow
+
+        schema = to_feast_arrow(pl.DataFrame(schema=self.scan(source).collect_schema())).schema
+        return [(column.name, str(column.type)) for column in schema]
+
     def table(self, source: DataSource) -> "DeltaTable":
         """The Delta table, opened once: the version that this instance reads and writes on.
 
