@@ -41,15 +41,6 @@ def why_champion(settings: Settings, model: str) -> Answer:
     return {**answer, "state": str(settings.state)}, why.told(answer)
 
 
-def explain_policy(model: str) -> Answer:
-    """What the retraining policy of the model's defs.yaml will do."""
-    from platform_assets.reproduction import spec_of
-    from platform_assets.science.retraining_policy import RetrainingPolicy
-
-    policy = RetrainingPolicy.from_mapping(spec_of(model).retraining)
-    return {"model": model, "retraining": policy.told()}, "\n".join([f"{model}:", *policy.told()])
-
-
 def said_reason(reason: str) -> str:
     """The reason without blanks around it.
 

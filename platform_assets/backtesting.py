@@ -1,53 +1,67 @@
 """`perennial backtest MODEL`: what each retraining policy would have cost and gained on this history.
 
 Each week's training is made once, on labels known when the week began, scored in every later week and kept by what made
-it; a policy is then a walk over the matrix.
+it. A policy, the same mapping that production uses, is then replayed over the matrix: week by week it sees what was known,
+decides, and the gate lets its trainings through or not.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import time
-from collections.abc import Callable, Sequence
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from platform_assets import names
 from platform_assets.answers import Answer, source_of
-from platform_assets.errors import ConfigurationError, DataError, EmptyFrameError
+from platform_assets.backtest_matrix import WEEK_DAYS, Echo, Matrix, matrix_of
+from platform_assets.errors import ConfigurationError
 from platform_assets.reproduction import spec_of
 from resources.deployment import Settings, resources_for
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from platform_assets.components.model_spec import ModelSpec
-    from platform_assets.science.backtest import Losses, Outcome, Policy
+    from platform_assets.science.backtest import Losses, Outcome, Walk
+    from platform_assets.science.replay import History, Replayed
+    from platform_assets.science.retraining_policy import RetrainingPolicy
 
-WEEK_DAYS: Final = 7
-FOLDER: Final = "backtests"  # of the artifacts that keep what each training lost
-Echo = Callable[[str], None]
+LEAD_WEEKS: Final = 12  # that the gate and the first references look back on
+NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
+    "weekly": {"when": [{"staleness": 7}], "cooldown_days": 0},
+    "monthly": {"when": [{"staleness": 28}], "cooldown_days": 0},
+    "quarterly": {"when": [{"staleness": 91}], "cooldown_days": 0},
+    "drift": {"when": ["drift"]},
+    "error": {"when": ["error"]},
+}
+OWN: Final = "own"  # the model's own policy, of its defs.yaml
+THRESHOLD: Final = "threshold"
 
 
-def policy_named(name: str) -> Policy:
-    """A policy by its name; `never` is always told beside them.
+def policy_named(name: str, spec: ModelSpec) -> RetrainingPolicy:
+    """The policy of a name, of the model's own defs.yaml (`own`), or of a YAML file that holds a `retraining` mapping.
 
-    Raises: ConfigurationError naming those that there are.
+    Raises: ConfigurationError naming those that there are, or what is wrong in the file.
     """
-    from platform_assets.science import backtest
+    from platform_assets.science.retraining_policy import RetrainingPolicy
 
-    known: dict[str, Policy] = {
-        "never": backtest.never,
-        "weekly": backtest.every(1),
-        "monthly": backtest.every(4),
-        "quarterly": backtest.every(13),
-        "threshold": backtest.worse_by(0.05),
-    }
-    if name not in known:
-        raise ConfigurationError(f"no policy {name!r}; known: {', '.join(known)}")
-    return known[name]
+    if name == OWN:
+        return RetrainingPolicy.from_mapping(spec.retraining)
+    if name in NAMED:
+        return RetrainingPolicy.from_mapping(NAMED[name])
+    file = Path(name)
+    if file.suffix not in {".yaml", ".yml"}:
+        known = ", ".join(["never", *NAMED, OWN, THRESHOLD])
+        raise ConfigurationError(f"no policy {name!r}; known: {known}, or a YAML file with a `retraining` mapping")
+    if not file.is_file():
+        raise ConfigurationError(f"{file}: no such file")
+    import yaml
+
+    try:
+        mapping = yaml.safe_load(file.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{file}: not YAML: {error}") from error
+    if not isinstance(mapping, dict) or not isinstance(mapping.get("retraining", mapping), dict):
+        raise ConfigurationError(f"{file}: expected a mapping of a retraining policy")
+    return RetrainingPolicy.from_mapping(mapping.get("retraining", mapping))
 
 
 def backtest_policies(
@@ -60,13 +74,24 @@ def backtest_policies(
     import dagster as dg
 
     from platform_assets.science import backtest
+    from platform_assets.science.gate import GatePolicy
+    from platform_assets.science.replay import replay
 
-    chosen = {name: policy_named(name) for name in policies}
     spec = spec_of(model)
+    asked = {name: policy_named(name, spec) for name in policies if name not in ("never", THRESHOLD)}
     context = dg.build_asset_context(resources=resources_for(settings, source_of(settings)))
-    losses = _matrix(spec, context.resources, weeks, rows, echo)
+    made = matrix_of(spec, context.resources, weeks, rows, echo, lead=min(LEAD_WEEKS, weeks))
+    history, losses = _history(spec, made), made.losses.charged()
+    gate = GatePolicy.from_mapping(spec.gate)
+    replayed: dict[str, Replayed] = {}
+    for name, policy in asked.items():
+        echo(f"replaying `{name}`")
+        replayed[name] = replay(history, policy, gate, seed=spec.seed)
+    walks: dict[str, Walk] = {name: _charged(found, made.losses.lead) for name, found in replayed.items()}
+    if THRESHOLD in policies:
+        walks[THRESHOLD] = backtest.walk(losses, backtest.worse_by(0.05))
     charge = price * float(losses.summed()[0].mean())
-    found = backtest.outcomes(losses, chosen, charge, seed=spec.seed)
+    found = backtest.outcomes(losses, walks, charge, seed=spec.seed)
     sentence = backtest.recommendation(found)
     answer = {
         "model": model,
@@ -74,132 +99,55 @@ def backtest_policies(
         "weeks": [on.isoformat() for on in losses.periods],
         "series": int(losses.loss.shape[2]),
         "price_of_a_training": charge,
-        "policies": [_plain(outcome, losses) for outcome in found],
+        "policies": [_plain(outcome, losses, replayed.get(outcome.name), made) for outcome in found],
         "recommendation": sentence,
     }
     return answer, "\n".join([_told(found, losses, price), "", sentence])
 
 
-def _matrix(spec: ModelSpec, res: Any, weeks: int, rows: int, echo: Echo) -> Losses:
-    """Every week's training in every later week; what was computed before is read."""
-    import numpy as np
-
-    from platform_assets.components.evaluating import observed
-    from platform_assets.components.training_set import known_sales
-    from platform_assets.science import backtest, baselines
-    from platform_assets.science.tasks import TASKS
-
-    task, sales = TASKS[spec.task], known_sales(res)
-    fit, judged, starts = _rows(spec, res, sales, weeks, rows, echo)
-    series = judged["series_id"].unique().sort()
-    place = {on: at for at, on in enumerate(starts)}
-    at_week = np.array([place[on] for on in judged["week_on"]])
-    at_series = series.search_sorted(judged["series_id"]).to_numpy()
-
-    def by_week(lost: Any) -> Any:
-        matrix = np.zeros((weeks, series.len()))
-        np.add.at(matrix, (at_week, at_series), lost)
-        return matrix
-
-    other = baselines.for_rows(
-        [task.baselines[0]], judged, observed(sales), task, period_days=res.source.period_days, seed=spec.seed
-    )[task.baselines[0]]
-    loss = np.full((weeks, weeks, series.len()), np.nan)
-    seconds, began = np.zeros(weeks), time.monotonic()
-    for number, start in enumerate(starts):
-        cut = judged.filter(judged["week_on"] == start)["issued_at"].min()
-        kept, seconds[number], is_new = _scored(spec, res, fit, judged, cut, rows)
-        loss[number] = by_week(kept)
-        loss[number, :number] = np.nan  # weeks that it has been trained on
-        left = (time.monotonic() - began) / (number + 1) * (weeks - number - 1)
-        echo(
-            f"{number + 1} of {weeks}: trained on labels known by {cut:%Y-%m-%d}{'' if is_new else ', kept from before'}, {left:.0f} s left"
-        )
-    return backtest.Losses(tuple(starts), loss, by_week(task.loss(judged[spec.label], other).to_numpy()), seconds)
-
-
-def _rows(
-    spec: ModelSpec, res: Any, sales: pl.LazyFrame, weeks: int, rows: int, echo: Echo
-) -> tuple[pl.DataFrame, pl.DataFrame, list[date]]:
-    """Rows to fit on and to judge by, with features as known then and labels; and the first days of the weeks."""
+def _history(spec: ModelSpec, made: Matrix) -> History:
+    """What a policy may see: the losses, and what was known of sales and features when each week began."""
     import polars as pl
 
-    from platform_assets.components.training_set import derived, horizons
-    from platform_assets.science.demand import labels, panel, sampling
-
-    period_days = res.source.period_days
-    last: date | None = panel.periods(sales).select(pl.col(names.PERIOD_ON).max()).collect().item()
-    if last is None:
-        raise EmptyFrameError(f"{spec.name}: sales has no period in which anything was sold")
-    origins = [last - timedelta(days=WEEK_DAYS * (weeks - number)) for number in range(weeks)]
-    reach = tuple(range(period_days, WEEK_DAYS + 1, period_days)) if spec.label == names.UNITS else (WEEK_DAYS,)
-    fit = sampling.fit_rows(
-        sales,
-        rows=rows,
-        horizons=horizons(spec, res.source),
-        are_targets_open=spec.label == names.UNITS,
-        seed=spec.seed,
-    )
-    judged = sampling.evaluation_rows(sales, issued_on=origins, horizons=reach)
-    echo(
-        f"{fit.height:,} rows to fit on, {judged.height:,} in {weeks} weeks to judge by; joining {spec.feature_service}"
-    )
-    parts = [fit.with_columns(is_judged=pl.lit(value=False)), judged.with_columns(is_judged=pl.lit(value=True))]
-    joined = res.feature_store.historical(pl.concat(parts), spec.feature_service)
-    known = labels.attach(derived(spec, res, joined), sales, label=spec.label).filter(
-        pl.col(spec.label).is_not_null() & pl.col("label_known_at").is_not_null()
-    )
-    fit, judged = (
-        known.filter(pl.col("is_judged") == value).sort("series_id", "issued_at", "target_on")
-        for value in (False, True)
-    )
-    week_on = (pl.col("target_on") - pl.duration(days=pl.col("horizon_days") - period_days)).alias("week_on")
-    judged = judged.with_columns(week_on)
-    starts = judged["week_on"].unique().sort().to_list()
-    if len(starts) < weeks:
-        raise EmptyFrameError(
-            f"{spec.name}: {len(starts)} of the last {weeks} weeks have labels", hint="ask for fewer `--weeks`"
-        )
-    return fit, judged, starts
-
-
-def _scored(
-    spec: ModelSpec, res: Any, fit: pl.DataFrame, judged: pl.DataFrame, cut: Any, rows: int
-) -> tuple[Any, float, bool]:
-    """Loss of each judged row under the training of this cut, its seconds, and whether it was made just now."""
-    import polars as pl
-
-    from platform_assets.components.training import fit_once, settings_of
-    from platform_assets.science.fingerprint import content_hash
+    from platform_assets.components.cron import newest_ticks
+    from platform_assets.science import monitoring
+    from platform_assets.science.demand import columns, sampling
+    from platform_assets.science.replay import History
     from platform_assets.science.splits import fit_mask
     from platform_assets.science.tasks import TASKS
 
-    task, known = TASKS[spec.task], fit.filter(fit_mask(fit, cut))
-    made_of = [spec.code_version, spec.seed, rows, content_hash(known), content_hash(judged)]
-    key = f"{FOLDER}/{spec.name}/{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]}.parquet"
-    try:
-        kept = pl.read_parquet(io.BytesIO(res.artifacts.get(key)))
-        return kept["loss"].to_numpy(), float(kept["seconds"][0]), False
-    except DataError:
-        pass  # not made yet
-    began = time.process_time()
-    profile = res.compute.profile(spec.compute)
-    with profile.limits():
-        settings = settings_of(spec, threads=profile.threads, device="cpu", progress=lambda line: None)
-        fitted, _ = fit_once(spec, fit, settings, cut)
-        seconds = time.process_time() - began
-        lost = task.loss(judged[spec.label], fitted.predict(judged.select(spec.features)))
-    content = io.BytesIO()
-    pl.DataFrame({"loss": lost}).with_columns(seconds=pl.lit(seconds)).write_parquet(content)
-    res.artifacts.put(key, content.getvalue())
-    return lost.to_numpy(), seconds, True
+    known = made.sales.select(pl.col(names.KNOWN_AT).sort()).collect().to_series()
+    rows = [int(known.search_sorted(cut, side="right")) for cut in made.known_at]
+    watched = [name for name in spec.features if name not in columns.CALENDAR]
+    near = made.fit.filter(pl.col("horizon_days") <= WEEK_DAYS)  # as far ahead as the weeks are judged
+
+    def has_drifted(champion: int, now: int) -> bool:
+        issued = made.judged.filter(pl.col("week_on") == made.losses.periods[now])
+        trained = near.filter(fit_mask(near, made.known_at[champion]))
+        sales = made.sales.filter(pl.col(names.KNOWN_AT) <= made.known_at[now])
+        weights = sampling.last_weights(sales, are_targets_open=spec.label == names.UNITS)
+        found = monitoring.input_drift(trained, issued, watched, weights=weights)
+        return not monitoring.judge_inputs(found, champion=str(champion), as_of=made.losses.periods[now]).passed
+
+    return History(made.losses, made.known_at, tuple(rows), TASKS[spec.task].primary, has_drifted, newest_ticks)
 
 
-def _plain(outcome: Outcome, losses: Losses) -> dict[str, Any]:
+def _charged(found: Replayed, lead: int) -> Walk:
+    """The walk as the weeks that are charged count."""
+    return found.answers[lead:] - lead, [at - lead for at in found.trained]
+
+
+def _plain(outcome: Outcome, losses: Losses, replayed: Replayed | None, made: Matrix) -> dict[str, Any]:
     trained = None if outcome.trainings is None else [losses.periods[at].isoformat() for at in outcome.trainings]
     saved = None if outcome.saved is None else outcome.saved.to_dict()
     figures = {"seconds": outcome.seconds, "loss": outcome.loss, "cost": outcome.cost}
-    return {"policy": outcome.name, "trained_before": trained, **figures, "saved": saved}
+    why = {}
+    if replayed is not None:
+        why = {
+            "reasons": list(replayed.reasons),
+            "promoted_before": [made.losses.periods[at].isoformat() for at in replayed.promoted],
+        }
+    return {"policy": outcome.name, "trained_before": trained, **why, **figures, "saved": saved}
 
 
 def _told(found: Sequence[Outcome], losses: Losses, price: float) -> str:

@@ -194,8 +194,11 @@ def impact(
 def backtest(
     model: str,
     policies: Annotated[
-        str, typer.Option(help="Comma-separated; `never` is told beside them.")
-    ] = "weekly,monthly,quarterly,threshold",
+        str,
+        typer.Option(
+            help="Comma-separated: names, or YAML files with a `retraining` mapping; `never` is told beside them."
+        ),
+    ] = "weekly,monthly,quarterly,drift,error,own",
     weeks: Annotated[int, typer.Option(min=2, max=520, help="Weeks to replay, up to the last known one.")] = 26,
     rows: Annotated[int, typer.Option(min=1000, help="Most rows that a training is fitted on.")] = 40_000,
     price: Annotated[float, typer.Option(min=0, help="Of a training, as a share of an average week's loss.")] = 0.02,
@@ -231,7 +234,7 @@ def policy_group() -> None:
 @policy.command("explain")
 def policy_explain(model: str, as_json: AsJson = False) -> None:
     """Say in words what retrains MODEL, and what keeps it from being retrained."""
-    from platform_assets.answers import explain_policy
+    from platform_assets.explaining import explain_policy
 
     _print(*explain_policy(model), as_json)
 

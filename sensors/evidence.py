@@ -15,17 +15,16 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
 )
-from dagster._utils.schedules import reverse_cron_string_iterator
 
 from platform_assets import names
-from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick
+from platform_assets.components.cron import newest_ticks
+from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal
 from platform_assets.science.retraining_policy import RetrainingPolicy
 from platform_assets.science.retraining_triggers import (
     Code,
     NewData,
     Operations,
     Performance,
-    Schedule,
     Staleness,
     alarm_since,
 )
@@ -59,7 +58,7 @@ def gather(
         periods_since_training=periods,
         signals=tuple(_signals(instance, model, policy)),
         measures=() if champion is None else tuple(_measures(instance, model, policy, tables, champion.version)),
-        ticks=tuple(_ticks(policy, now)),
+        ticks=tuple(newest_ticks(policy, now)),
         code=code,
         trained_code=trained_code,
         failed_data_checks=tuple(_failed_data_checks(context, model)),
@@ -205,13 +204,6 @@ def _measures(
                 yield Measure(
                     "operations", metric, datetime.fromtimestamp(record.timestamp, UTC).isoformat(), float(value)
                 )
-
-
-def _ticks(policy: RetrainingPolicy, now: datetime) -> Iterator[Tick]:
-    for part in policy.parts:
-        if isinstance(part, Schedule):
-            newest = next(reverse_cron_string_iterator(now.timestamp(), part.cron, part.timezone))
-            yield Tick(part.cron, part.timezone, newest.astimezone(UTC))
 
 
 def _codes(context: dg.SensorEvaluationContext, model: str, ended: datetime) -> tuple[str | None, str | None]:

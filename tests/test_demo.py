@@ -354,10 +354,10 @@ def test_a_champion_whose_features_are_no_more_does_not_block_its_successor(
 
 
 def test_policies_are_replayed_with_real_trainings_and_resumed(demo: Demo) -> None:
-    arguments = ["backtest", "dormant", "--policies", "weekly,monthly", "--weeks", "3", "--rows", "1000"]
+    arguments = ["backtest", "dormant", "--policies", "weekly,monthly,own", "--weeks", "3", "--rows", "1000"]
     first = invoke(*arguments, "--state", str(demo.state), "--json")
     again = invoke(*arguments, "--state", str(demo.state), "--json")
-    assert first.stderr.count("trained on labels known by") == again.stderr.count("kept from before") == 3
+    assert first.stderr.count("trained on labels known by") == again.stderr.count("kept from before") == 6
     assert "kept from before" not in first.stderr
     found, kept = json.loads(first.stdout), json.loads(again.stdout)
     assert found == kept
@@ -472,3 +472,10 @@ def test_a_failed_check_is_told_with_what_it_found() -> None:
             "broken: ValueError: no such shelf",
             "prices: check `values` failed: 14 rows below 0, such as sku_7",
         ]
+
+
+def test_a_policy_is_told_in_words() -> None:
+    told = invoke("policy", "explain", "demand").stdout
+    assert "the newest label of the last training is 28 days old" in told
+    assert "Nothing but a request is heard within 7 days" in told
+    assert json.loads(invoke("policy", "explain", "demand", "--json").stdout)["model"] == "demand"

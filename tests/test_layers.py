@@ -29,7 +29,9 @@ LAYERS = {
     "platform_assets.why": 6,
     "platform_assets.complaints": 1,
     "platform_assets.serving_ui": 1,
+    "platform_assets.backtest_matrix": 7,
     "platform_assets.backtesting": 8,
+    "platform_assets.explaining": 8,
     "platform_assets.entity_diff": 8,
     "platform_assets.cli": 8,
 }

@@ -29,13 +29,15 @@ class Losses:
 
     `loss`: (candidates, periods, series), summed over the rows of a period; candidate i is trained on what was known when
     period i began, so entries before its own period are NaN. `baseline`: (periods, series), of a model that is never
-    trained. `seconds`: (candidates,), what each training took.
+    trained. `seconds`: (candidates,), what each training took. The first `lead` periods are there to look back on, and
+    charged to nobody.
     """
 
     periods: tuple[date, ...]
     loss: Floats
     baseline: Floats
     seconds: Floats
+    lead: int = 0
 
     def __post_init__(self) -> None:
         count = len(self.periods)
@@ -50,6 +52,11 @@ class Losses:
                 f"losses: the training before {self.periods[row[at]]} has no loss for {self.periods[column[at]]}",
                 hint="score every training in its own period and in all later ones",
             )
+
+    def charged(self) -> "Losses":
+        """Without the lead."""
+        at = self.lead
+        return Losses(self.periods[at:], self.loss[at:, at:], self.baseline[at:], self.seconds[at:])
 
     def summed(self, series: NDArray[np.bool_] | None = None) -> Floats:
         """(candidates, periods), summed over all series or the chosen ones."""
@@ -182,21 +189,23 @@ class Outcome:
     saved: Interval | None  # 1 - cost / never's, paired over series; None for what has no walk of its own
 
 
-def outcomes(losses: Losses, policies: Mapping[str, Policy], price: float, *, seed: int = 0) -> list[Outcome]:
-    """Each policy's, `never` first, and after them the best schedule in hindsight, flattered and cross-fitted.
+Walk = tuple[NDArray[np.int64], Sequence[int]]  # which training answers in each period, and before which there was one
 
-    `price`: of a training, in units of loss; it is borne by all series alike.
+
+def outcomes(losses: Losses, walks: Mapping[str, Walk], price: float, *, seed: int = 0) -> list[Outcome]:
+    """Each walk's, `never` first, and after them the best schedule in hindsight, flattered and cross-fitted.
+
+    losses: without lead. `price`: of a training, in units of loss; it is borne by all series alike.
     """
     series = losses.loss.shape[2]
     resampler = Resampler(pl.Series([f"{at:06d}" for at in range(series)]), seed=seed)
     alone = losses.loss[0].sum(axis=0)  # (series,), of never
     found = []
-    for name, policy in {"never": never, **policies}.items():
-        answers, trained = walk(losses, policy)
+    for name, (answers, trained) in {"never": walk(losses, never), **walks}.items():
         lost = losses.loss[answers, np.arange(answers.size)].sum(axis=0)
         borne = lost + price * len(trained) / series
         saved = resampler.improvement(borne, alone)
-        seconds = float(losses.seconds[trained].sum())
+        seconds = float(losses.seconds[list(trained)].sum())
         found.append(Outcome(name, tuple(trained), seconds, float(lost.sum()), float(borne.sum()), saved))
     cost, schedule = best_schedule(losses.summed(), price)
     spent = float(losses.seconds[schedule].sum())

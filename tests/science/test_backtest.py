@@ -116,7 +116,7 @@ def test_a_cross_fitted_schedule_promises_less_where_there_is_only_noise() -> No
 
 def test_outcomes_add_up_and_are_paired_with_never() -> None:
     world = losses(5, 12, series=40, drift=0.1)
-    found = {o.name: o for o in backtest.outcomes(world, {"every 3": backtest.every(3)}, price=2.0)}
+    found = {o.name: o for o in backtest.outcomes(world, {"every 3": backtest.walk(world, backtest.every(3))}, price=2.0)}
     never, third = found["never"], found["every 3"]
     assert (never.trainings, never.seconds, never.saved.estimate) == ((), 0.0, 0.0)  # pyright: ignore[reportOptionalMemberAccess]
     assert (third.trainings, third.seconds) == ((3, 6, 9), 9.0)
@@ -142,7 +142,7 @@ def test_outcomes_add_up_and_are_paired_with_never() -> None:
 )
 def test_the_recommendation_says_what_the_interval_says(drift: float, price: float, told: str) -> None:
     world = losses(6, 12, series=200, drift=drift)
-    found = backtest.outcomes(world, {"every 3": backtest.every(3)}, price=price)
+    found = backtest.outcomes(world, {"every 3": backtest.walk(world, backtest.every(3))}, price=price)
     assert re.search(told, backtest.recommendation(found))
 
 

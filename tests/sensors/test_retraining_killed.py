@@ -1,4 +1,7 @@
-"""The retraining sensor's process killed at each point between reading and asking: one cause, one run, in the end."""
+"""The retraining sensor's process killed at twelve points between reading and asking: one cause, one run, in the end.
+
+Seven are of the sensor, five of Dagster's own sensor daemon, at the places where its own tests kill it.
+"""
 
 import os
 import shutil
@@ -41,13 +44,17 @@ def monitoring() -> dg.MaterializeResult: ...
 job = dg.define_asset_job("retrain_demand", selection=dg.AssetSelection.assets(["demand", "training_set"]))
 definitions = dg.Definitions(assets=[training_set, monitoring], jobs=[job])
 ledger = Ledger(url)
-fire, record = ledger.fire, retraining.record
+fire, record, complete, status = ledger.fire, retraining.record, ledger.complete, ledger.record_cause_status
 if point == "before the claim":
     ledger.fire = lambda *args, **kwargs: die()
 if point == "after the claim":
     ledger.fire = lambda *args, **kwargs: (fire(*args, **kwargs), die())
 if point == "after the decision":
     retraining.record = lambda *args, **kwargs: (record(*args, **kwargs), die())
+if point == "after the claim to ask again":
+    ledger.complete = lambda *args, **kwargs: (complete(*args, **kwargs), die())
+if point == "before the end is kept":
+    ledger.record_cause_status = lambda *args, **kwargs: die()
 with dg.DagsterInstance.get() as instance:
     if point == "prepare":
         ledger.promote("demand", from_version=None, to_version="1", reason="first", evidence={}, at=Clock.now())
@@ -58,7 +65,7 @@ with dg.DagsterInstance.get() as instance:
             })
         )
         sys.exit()
-    for _ in range(1 if point in POINTS else 2):
+    for _ in range({"after the claim to ask again": 2, "before the end is kept": 2}.get(point, 1) if point in POINTS else 3):
         context = dg.build_sensor_context(
             instance=instance, repository_def=definitions.get_repository_def(),
             resources={"ledger": ledger, "clock": Clock, "tables": None},
@@ -67,6 +74,8 @@ with dg.DagsterInstance.get() as instance:
         if point == "before the run":
             die()
         keyed = {"dagster/run_key": getattr(answer, "run_key", "")}
+        if point == "after the claim to ask again":
+            continue  # the first answer is lost
         if isinstance(answer, dg.RunRequest) and not instance.get_runs(dg.RunsFilter(tags=keyed)):
             run = instance.create_run_for_job(definitions.resolve_job_def("retrain_demand"), tags={**answer.tags, **keyed})
             if point == "after the run":
@@ -74,7 +83,61 @@ with dg.DagsterInstance.get() as instance:
             done = DagsterEvent(event_type_value="PIPELINE_SUCCESS", job_name=run.job_name, message="done")
             instance.report_dagster_event(done, run_id=run.run_id)
 """
-POINTS = ["before the claim", "after the claim", "after the decision", "before the run", "after the run"]
+POINTS = [
+    "before the claim",
+    "after the claim",
+    "after the decision",
+    "before the run",
+    "after the run",
+    "after the claim to ask again",
+    "before the end is kept",
+]
+
+# The same by Dagster's own daemon: one iteration over a real workspace, killed by the flags of its own tests.
+DAEMON = """
+import logging, os, signal, sys, time
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import PythonFileTarget
+from dagster._daemon.sensor import execute_sensor_iteration
+
+flag, location = sys.argv[1], sys.argv[2]
+target = PythonFileTarget(python_file=location, attribute=None, working_directory=None, location_name="location")
+flags = {"demand_retraining": {flag: signal.SIGKILL}} if flag else None
+with DagsterInstance.get() as instance, WorkspaceProcessContext(instance, target) as workspace:
+    for _ in range(1 if flag else 2):
+        list(execute_sensor_iteration(workspace, logging.getLogger("daemon"), None, None, debug_crash_flags=flags))
+    while [run for run in instance.get_runs() if not run.is_finished]:
+        time.sleep(0.5)
+"""
+LOCATION = """
+import os
+from datetime import UTC, datetime, timedelta
+import dagster as dg
+from resources.ledger import Ledger
+from sensors import retraining
+
+retraining.CLAIM_GRACE = timedelta()
+
+class Clock:
+    now = staticmethod(lambda: datetime(2025, 6, 30, tzinfo=UTC))
+
+@dg.asset(key=["demand", "training_set"])
+def training_set(): ...
+
+@dg.asset(key=["demand", "monitoring"], check_specs=[dg.AssetCheckSpec("error", asset=["demand", "monitoring"])])
+def monitoring() -> dg.MaterializeResult: ...
+
+sensor = retraining.retraining_sensor("demand", {})
+sensor._min_interval = 0
+defs = dg.Definitions(
+    assets=[training_set, monitoring],
+    jobs=[dg.define_asset_job("retrain_demand", selection=dg.AssetSelection.assets(["demand", "training_set"]))],
+    sensors=[sensor],
+    resources={"ledger": Ledger(os.environ["LEDGER"]), "clock": Clock(), "tables": None},
+)
+"""
+FLAGS = ["TICK_CREATED", "TICK_HELD", "RUN_IDS_RESERVED", "RUN_CREATED", "RUN_LAUNCHED"]
 
 
 def tick(folder: Path, point: str) -> subprocess.CompletedProcess[str]:
@@ -108,6 +171,41 @@ def test_killed_anywhere_the_cause_gets_exactly_one_run(point: str, prepared: Pa
     killed = tick(folder, point)
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
     survivor = tick(folder, "no point")
+    assert survivor.returncode == 0, survivor.stderr[-2000:]
+    ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
+    assert [(cause.trigger, cause.episode) for cause in ledger.causes("demand")] == [("error", "1/2025-06-28")]
+    with dg.DagsterInstance.from_config(str(folder / "home")) as instance:
+        runs = instance.get_runs()
+    assert [run.tags["dagster/run_key"] for run in runs] == ["demand/error/1/2025-06-28"]
+    ledger.close()
+
+
+def iterate(folder: Path, flag: str) -> subprocess.CompletedProcess[str]:
+    location = folder / "location.py"
+    location.write_text(LOCATION)
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", DAEMON, flag, str(location)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DAGSTER_HOME": str(folder / "home"),
+            "PYTHONPATH": str(ROOT),
+            "LEDGER": f"sqlite:///{folder / 'ledger.db'}",
+        },
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("flag", FLAGS)
+def test_dagsters_daemon_killed_anywhere_launches_exactly_one_run(flag: str, prepared: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(prepared, tmp_path / "state"))
+    killed = iterate(folder, flag)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-2000:]
+    survivor = iterate(folder, "")
     assert survivor.returncode == 0, survivor.stderr[-2000:]
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}")
     assert [(cause.trigger, cause.episode) for cause in ledger.causes("demand")] == [("error", "1/2025-06-28")]

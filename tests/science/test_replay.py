@@ -1,0 +1,130 @@
+"""A retraining policy on a matrix of losses: what it sees, when it trains, and what the gate lets through."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from platform_assets.errors import ConfigurationError
+from platform_assets.science import backtest
+from platform_assets.science.backtest import Losses
+from platform_assets.science.gate import GatePolicy
+from platform_assets.science.replay import History, passes, replay
+from platform_assets.science.retraining_policy import RetrainingPolicy
+
+LEAD = 12
+OPEN = GatePolicy(min_improvement=-1.0, undecided="promote")  # lets everything through that is not twice as bad
+
+
+def losses(seed: int = 0, periods: int = 40, series: int = 60, *, drift: float = 0.0, noise: float = 0.1) -> Losses:
+    """Losses that grow with a training's age by `drift` a period; the lead is its first 12 periods."""
+    draws = np.random.default_rng(seed)
+    age = np.arange(periods)[None, :] - np.arange(periods)[:, None]
+    loss = (1 + drift * np.maximum(age, 0))[:, :, None] * np.exp(noise * draws.normal(size=(periods, periods, series)))
+    loss[age < 0] = np.nan
+    days = tuple(date(2025, 1, 6) + timedelta(weeks=n) for n in range(periods))
+    return Losses(days, loss, np.exp(noise * draws.normal(size=(periods, series))) * 1.3, np.ones(periods), LEAD)
+
+
+def history(found: Losses, **more: Any) -> History:
+    known_at = tuple(datetime.combine(day, time(), UTC) for day in found.periods)
+    return History(found, known_at, tuple(range(0, 100 * len(known_at), 100)), "pinball", **more)
+
+
+def policy(*when: Any, **limits: Any) -> RetrainingPolicy:
+    return RetrainingPolicy.from_mapping({"when": list(when), "cooldown_days": 0, **limits})
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 100), st.integers(1, 9))
+def test_a_policy_of_age_is_a_fixed_schedule(seed: int, weeks: int) -> None:
+    world = losses(seed)
+    found = replay(history(world), policy({"staleness": 7 * weeks}), OPEN)
+    answers, trained = backtest.walk(world.charged(), backtest.every(weeks))
+    assert [at - LEAD for at in found.trained] == trained
+    assert (found.answers[LEAD:] - LEAD).tolist() == answers.tolist()
+    for other in ({"new_data": {"rows": 100 * weeks}}, {"new_data": {"periods": 7 * weeks}}):
+        assert replay(history(world), policy(other), OPEN).trained == found.trained
+
+
+def test_drift_is_answered_once_under_a_champion_and_again_under_the_next() -> None:
+    asked = list[tuple[int, int]]()
+
+    def has_drifted(champion: int, now: int) -> bool:
+        asked.append((champion, now))
+        return now >= 20
+
+    closed = replay(history(losses(), has_drifted=has_drifted), policy("drift"), GatePolicy(min_improvement=0.9))
+    assert (closed.trained, closed.promoted) == ((20,), ())
+    assert closed.reasons == ("drift, since 2025-05-19, champion 12",)
+    assert len(asked) == len(set(asked)), "each verdict is asked for once"
+    opened = replay(history(losses(), has_drifted=has_drifted), policy("drift", cooldown_days=28), OPEN)
+    assert opened.trained[:3] == (20, 24, 28)
+
+
+def test_two_of_three_and_follow_ups_hold_in_the_replay_too() -> None:
+    alarms = {15, 20, 22}
+    found = replay(
+        history(losses(), has_drifted=lambda champion, now: now in alarms),
+        policy({"drift": {"alarms": "2 of 3"}}, follow_up_weeks=[1, 3, 7]),
+        OPEN,
+    )
+    assert found.trained == (22, 23, 25, 29)
+
+
+def test_losses_that_grow_are_an_error_and_hard_weeks_are_none() -> None:
+    calm = losses(noise=0.05)
+    assert replay(history(calm), policy("error"), OPEN).trained == ()
+    broken = losses(noise=0.05)
+    broken.loss[:20, 20:] *= 1.5  # a new world that trainings before period 20 do not know
+    fired = replay(history(broken), policy("error"), OPEN).trained
+    assert fired
+    assert 21 <= fired[0] <= 24
+    worse = policy({"performance": {"metric": "pinball", "above": 1.0, "against": "baseline"}})
+    assert 21 <= replay(history(broken), worse, OPEN).trained[0] <= 24
+    hard = losses(noise=0.05)
+    hard.loss[:, 20:] *= 1.5
+    hard.baseline[20:] *= 1.5
+    assert replay(history(hard), policy("error"), OPEN).trained == ()
+
+
+def test_a_future_that_changes_changes_no_decision_of_today() -> None:
+    asked = policy(
+        "error", {"performance": {"metric": "pinball", "above": 0.8, "against": "baseline"}}, {"staleness": 28}
+    )
+    before = losses(4, drift=0.05)
+    after = Losses(before.periods, before.loss.copy(), before.baseline.copy(), before.seconds, LEAD)
+    after.loss[:, 30:] *= 7
+    first, second = (replay(history(world), asked, GatePolicy()) for world in (before, after))
+    for one, other in ((first.trained, second.trained), (first.promoted, second.promoted)):
+        assert [at for at in one if at <= 30] == [at for at in other if at <= 30]
+    assert first.answers[:31].tolist() == second.answers[:31].tolist()
+
+
+@pytest.mark.parametrize("policy_of", ["keep", "promote"])
+def test_the_gate_lets_the_better_through_and_leaves_the_equal_to_its_policy(policy_of: Any) -> None:
+    gate = GatePolicy(undecided=policy_of)
+    better = losses(drift=0.05, noise=0.05)
+    assert passes(better, gate, LEAD, 30)
+    worse = losses(drift=-0.01, noise=0.05)
+    assert not passes(worse, gate, LEAD, 30)
+    equal = losses(seed=3, noise=0.3)
+    assert passes(equal, gate, LEAD, 30) == (policy_of == "promote")
+    assert passes(better, gate, LEAD, LEAD + 1), "too young to be judged by what it lived through: by the backtests"
+
+
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        ("code", "`code` cannot be replayed"),
+        ({"operations": {"metric": "latency", "above": 1}}, "`operations` cannot be replayed"),
+        ({"performance": {"metric": "mae", "above": 1}}, "`performance` of mae cannot be replayed"),
+        ("drift", "`drift` cannot be replayed: this history holds no features"),
+    ],
+)
+def test_what_history_does_not_hold_is_refused(when: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        replay(history(losses()), policy(when), OPEN)
