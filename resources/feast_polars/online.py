@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, repeat
+from operator import itemgetter
 from threading import Lock
 from typing import Any, Literal
 
@@ -30,8 +31,9 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import RepoConfig
 from numpy.typing import NDArray
 
+from resources.feast_polars.online_read import Asked, Found, ReadsBytes, stamp
 from resources.feast_polars.online_rows import OnlineRows, WritesRows, is_versioned, refuse_vectors
-from resources.feast_polars.online_ttl import HonoursTtl, NowConfig
+from resources.feast_polars.online_ttl import NowConfig
 from resources.feast_polars.sqlite_image import database
 
 BUSY_MS = 120_000  # how long a load waits for another one to commit
@@ -78,7 +80,7 @@ class MonotoneSqliteOnlineStoreConfig(NowConfig, SqliteOnlineStoreConfig):
     )
 
 
-class MonotoneSqliteOnlineStore(WritesRows, HonoursTtl, SqliteOnlineStore):
+class MonotoneSqliteOnlineStore(WritesRows, ReadsBytes, SqliteOnlineStore):
     """One batch is one transaction; a value gives way only to one that happened, or became known, later."""
 
     def __init__(self) -> None:
@@ -150,26 +152,52 @@ class MonotoneSqliteOnlineStore(WritesRows, HonoursTtl, SqliteOnlineStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """As Feast's, with times to the microsecond."""
-        connection, name = self._get_conn(config), _table(config, table)
         version = config.entity_key_serialization_version
         keys = [serialize_entity_key(key, entity_key_serialization_version=version) for key in entity_keys]
-        us = "iif(own_event_ts IS event_ts, event_us, NULL)" if self._has_own(connection, name) else "NULL"
-        wanted = "" if requested_features is None else f" AND feature_name IN ({_marks(requested_features)})"
-        found: dict[bytes, tuple[datetime, dict[str, Value]]] = {}
+        held = self._held(config, table, keys, requested_features)
+        found: list[tuple[datetime | None, dict[str, Value] | None]] = []
+        for key in keys:
+            us, values = held.get(key, (0, {}))
+            parsed = {name: Value.FromString(content) for name, content in values.items()}
+            found.append((_instant(us), parsed) if parsed else (None, None))
+        return found
+
+    def read_bytes(self, config: RepoConfig, asked: list[Asked]) -> list[list[Found | None]]:
+        """What stands for each key; see `ReadsBytes`."""
+        answers: list[list[Found | None]] = []
+        for view, keys, features in asked:
+            held = self._held(config, view, keys, features)
+            stamps = {us: stamp(us) for us in {us for us, _ in held.values()}}
+            found = {key: Found(stamps[us], [*map(values.get, features)]) for key, (us, values) in held.items()}
+            answers.append([found.get(key) for key in keys])
+        return answers
+
+    def _held(
+        self, config: RepoConfig, table: FeatureView, keys: list[bytes], features: list[str] | None
+    ) -> dict[bytes, tuple[int, dict[str, bytes]]]:
+        """Key to event time and values."""
+        connection, name = self._get_conn(config), _table(config, table)
+        offset = time.localtime().tm_gmtoff
+        us = (
+            _STORED.format(own="event", offset=offset)
+            if self._has_own(connection, name)
+            else f"(event_ts + {offset}) * 1000000"
+        )
+        wanted = "" if features is None else f" AND feature_name IN ({_marks(features)})"
+        held: dict[bytes, tuple[int, dict[str, bytes]]] = {}
         for start in range(0, len(keys), _KEYS_A_READ):
             some = keys[start : start + _KEYS_A_READ]
             rows = connection.execute(
-                f"SELECT entity_key, feature_name, value, event_ts, {us} FROM {_quoted(name)}"
+                f"SELECT entity_key, feature_name, value, {us} FROM {_quoted(name)}"
                 f" WHERE entity_key IN ({_marks(some)}){wanted} ORDER BY entity_key",
-                [*some, *(requested_features or [])],
+                [*some, *(features or [])],
             )
-            for key, group in groupby(rows, key=lambda row: row[0]):
-                values, at = {}, _EPOCH.replace(tzinfo=UTC)
-                for _, feature, content, event_ts, event_us in group:
-                    values[feature] = Value.FromString(content)
-                    at = _instant(event_us) if event_us is not None else event_ts.replace(tzinfo=UTC)
-                found[key] = at, values
-        return [found.get(key, (None, None)) for key in keys]
+            for key, group in groupby(rows, key=itemgetter(0)):
+                values, at = {}, 0
+                for _, feature, content, at in group:  # noqa: B007  the last one's time counts, as in Feast
+                    values[feature] = content
+                held[key] = at, values
+        return held
 
     def _add_columns(self, connection: sqlite3.Connection, name: str) -> None:
         if not self._has_own(connection, name):

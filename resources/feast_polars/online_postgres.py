@@ -33,8 +33,9 @@ from feast.infra.utils.postgres.postgres_config import ConnectionType
 from feast.repo_config import RepoConfig
 from psycopg import Connection, sql
 
+from resources.feast_polars.online_read import Asked, Found, ReadsBytes, stamp
 from resources.feast_polars.online_rows import OnlineRows, WritesRows, is_versioned, refuse_vectors
-from resources.feast_polars.online_ttl import HonoursTtl, NowConfig
+from resources.feast_polars.online_ttl import NowConfig
 
 _STAGE = """
 CREATE TEMPORARY TABLE arriving (entity_key BYTEA, feature_name TEXT, value BYTEA, value_text TEXT,
@@ -55,6 +56,12 @@ WHERE (EXCLUDED.event_ts, coalesce(EXCLUDED.created_ts, EXCLUDED.event_ts))
 """
 
 
+_READ = """
+SELECT entity_key, feature_name, value, (extract(epoch FROM event_ts) * 1000000)::bigint
+FROM {table} WHERE entity_key = ANY(%s) AND feature_name = ANY(%s) ORDER BY entity_key, feature_name
+"""
+
+
 class MonotonePostgreSQLOnlineStoreConfig(NowConfig, PostgreSQLOnlineStoreConfig):
     """As Feast's PostgreSQL store."""
 
@@ -63,7 +70,7 @@ class MonotonePostgreSQLOnlineStoreConfig(NowConfig, PostgreSQLOnlineStoreConfig
     )
 
 
-class MonotonePostgreSQLOnlineStore(WritesRows, HonoursTtl, PostgreSQLOnlineStore):
+class MonotonePostgreSQLOnlineStore(WritesRows, ReadsBytes, PostgreSQLOnlineStore):
     """One batch is one transaction; a value gives way only to one that happened, or became known, later."""
 
     def write_rows(self, config: RepoConfig, table: FeatureView, rows: OnlineRows) -> None:
@@ -85,6 +92,20 @@ class MonotonePostgreSQLOnlineStore(WritesRows, HonoursTtl, PostgreSQLOnlineStor
                     for n, key in enumerate(keys):
                         copy.write_row((key, feature, values[n], texts[n], instants[event[n]], created[n], n))
             cursor.execute(sql.SQL(_MERGE).format(table=sql.Identifier(name)))
+
+    def read_bytes(self, config: RepoConfig, asked: list[Asked]) -> list[list[Found | None]]:
+        """What stands for each key; see `ReadsBytes`."""
+        answers: list[list[Found | None]] = []
+        for view, keys, features in asked:
+            name = compute_table_id(config.project, view, is_versioned(config))
+            held: dict[bytes, tuple[int, dict[str, bytes]]] = {}
+            with self._get_conn(config, autocommit=True) as connection, connection.cursor(binary=True) as cursor:
+                cursor.execute(sql.SQL(_READ).format(table=sql.Identifier(name)), (keys, features))
+                for key, feature, content, event_us in cursor:
+                    held[key] = event_us, {**held.get(key, (0, {}))[1], feature: content}
+            found = {key: Found(stamp(us), [*map(values.get, features)]) for key, (us, values) in held.items()}
+            answers.append([found.get(key) for key in keys])
+        return answers
 
     @contextmanager
     def _get_conn(self, config: RepoConfig, autocommit: bool = False) -> Generator[Connection, Any, Any]:

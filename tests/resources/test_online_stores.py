@@ -1,5 +1,6 @@
 """The online stores: any order of loads, the TTL's edge, parallel and killed loads, and Feast's own reader beside them."""
 
+import os
 import random
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import permutations
+from itertools import islice, permutations
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Place:
     kind: str
     settings: dict[str, Any]
 
-    def open(self, folder: Path, *, stock: bool = False, **more: Any) -> Any:
+    def open(self, folder: Path, *, stock: bool = False, apply: bool = True, **more: Any) -> Any:
         from feast import FeatureStore
         from feast.repo_config import RepoConfig
 
@@ -55,7 +56,8 @@ class Place:
             "entity_key_serialization_version": 3,
         }
         store = FeatureStore(config=RepoConfig(**config))
-        store.apply(list(repository(str(folder / "rows.parquet"))))
+        if apply:
+            store.apply(list(repository(str(folder / "rows.parquet"))))
         return store
 
 
@@ -211,27 +213,61 @@ def test_the_ttl_is_the_offline_one_edge_included(place: Place, tmp_path: Path) 
 
 
 LOAD = """
-import sys
+import os, sys
 from datetime import timedelta
 from pathlib import Path
 import tests.resources.test_online_stores as suite
-from resources.feast_polars import online_load
+from resources.feast_polars import online, online_load, online_postgres, online_redis
+from resources.feast_polars.offline import PolarsOfflineStore
 
-place, folder = suite.Place(sys.argv[1], eval(sys.argv[2])), Path(sys.argv[3])
 online_load.BATCH = 500
-store = place.open(folder, as_of=suite.T)
-print("ready", flush=True)
-sys.stdin.readline()
-view = store.get_feature_view("trips")
-print(online_load.load(store, view, suite.T - timedelta(days=9), suite.T + timedelta(days=int(sys.argv[4]))), flush=True)
+place, folder = suite.Place(sys.argv[1], eval(sys.argv[2])), Path(sys.argv[3])
+for line in sys.stdin:  # a process each, forked with everything imported and no thread started
+    if os.fork() == 0:
+        store = place.open(folder, as_of=suite.T, apply=False)
+        view = store.get_feature_view("trips")
+        gate = os.open(folder / "gate", os.O_RDONLY)
+        os.write(1, b"ready %d\\n" % os.getpid())
+        os.read(gate, 1)  # ends for all at once
+        end = suite.T + timedelta(days=int(line))
+        loaded = online_load.load(store, view, suite.T - timedelta(days=9), end)
+        os.write(1, b"loaded %d\\n" % loaded)
+        os._exit(0)
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        break
 """
 
 
-def loader(place: Place, folder: Path, days: int) -> "subprocess.Popen[str]":
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-W", "ignore", "-c", LOAD, place.kind, repr(place.settings), str(folder), str(days)]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=root, env=None, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+class Loaders:
+    """Loads in processes of their own, which begin all at once when the gate is let go."""
+
+    def __init__(self, place: Place, folder: Path) -> None:
+        self._gate = folder / "gate"
+        self._gate.unlink(missing_ok=True)
+        os.mkfifo(self._gate)
+        command = [sys.executable, "-W", "ignore", "-c", LOAD, place.kind, repr(place.settings), str(folder)]
+        root, pipe = Path(__file__).parents[2], subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def start(self, days: list[int]) -> list[int]:
+        """Let a load go for each number of days; their process ids."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.writelines(f"{n}\n" for n in days)
+        self._process.stdin.flush()
+        gate = os.open(self._gate, os.O_WRONLY)
+        said = map(str.split, iter(self._process.stdout.readline, ""))  # earlier loads may have ended
+        waiting = [int(words[1]) for words in islice((w for w in said if w[0] == "ready"), len(days))]
+        os.close(gate)
+        return waiting
+
+    def finish(self) -> tuple[list[str], str]:
+        """What the loads said when all have ended, and what went wrong."""
+        out, err = self._process.communicate(timeout=240)
+        return out.splitlines(), err
 
 
 def table(folder: Path, drivers: int) -> None:
@@ -244,44 +280,30 @@ def test_eight_loads_at_once_lose_nothing(place: Place, tmp_path: Path) -> None:
     """Four of Feast's own at once ended with `database is locked`."""
     table(tmp_path, 3000)
     place.open(tmp_path)
-    processes = [loader(place, tmp_path, n % 2) for n in range(8)]
-    for process in processes:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    for process in processes:
-        out, err = process.communicate(timeout=240)
-        assert (out, process.returncode) == ("3000\n", 0), err[-2000:]
+    loaders = Loaders(place, tmp_path)
+    loaders.start([n % 2 for n in range(8)])
+    said, error = loaders.finish()
+    assert (said, error) == (["loaded 3000"] * 8, "")
     drivers = random.Random(1).sample(range(3000), 300)
     assert served(place.open(tmp_path, as_of=T), drivers) == [values(10.0 * d + 1) for d in drivers]
 
 
 @pytest.mark.long
 def test_a_load_killed_anywhere_is_completed_by_the_next(place: Place, tmp_path: Path) -> None:
+    """Over an older load: each entity is whole, old or new, whenever the kill comes."""
     table(tmp_path, 3000)
-    place.open(tmp_path)
-    chance, killed = random.Random(7), 0
-    for _ in range(5):
-        process = loader(place, tmp_path, 1)
-        assert process.stdout
-        assert process.stdin
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        time.sleep(chance.uniform(0, 0.6))
-        process.send_signal(signal.SIGKILL)
-        killed += process.wait() == -signal.SIGKILL
-        half = served(place.open(tmp_path, as_of=T), list(range(0, 3000, 100)))
-        assert all(
-            v in (values(10.0 * d + 1), (None, None, None)) for d, v in zip(range(0, 3000, 100), half, strict=True)
-        )
-    assert killed == 5
-    last = loader(place, tmp_path, 1)
-    out, err = last.communicate("go\n", timeout=240)
-    assert last.returncode == 0, err[-2000:]
-    assert out == "ready\n3000\n"
-    drivers = list(range(3000))
-    assert served(place.open(tmp_path, as_of=T), drivers) == [values(10.0 * d + 1) for d in drivers]
+    write(place.open(tmp_path), [row(d, T - HOUR, 10.0 * d, T) for d in range(3000)])
+    loaders, drivers = Loaders(place, tmp_path), list(range(3000))
+    store, chance, cut = place.open(tmp_path, as_of=T), random.Random(7), 0
+    for _ in range(8):
+        [process] = loaders.start([1])
+        time.sleep(chance.uniform(0, 0.25))
+        os.kill(process, signal.SIGKILL)
+        found = served(store, drivers)
+        assert all(v in (values(10.0 * d), values(10.0 * d + 1)) for d, v in zip(drivers, found, strict=True))
+        cut += found != [values(10.0 * d + 1) for d in drivers]
+    assert cut, "no load was killed before its end"
+    loaders.start([1])
+    said, error = loaders.finish()
+    assert said[-1] == "loaded 3000", error
+    assert served(store, drivers) == [values(10.0 * d + 1) for d in drivers]
