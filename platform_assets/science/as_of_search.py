@@ -9,6 +9,7 @@ An append log is in order of availability already: there a radix sort by key and
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 PACK_LIMIT: Final = 2**62  # beyond it times are replaced by their ranks
+ROWS_AT_ONCE: Final = 2**21  # of a view: more are searched a range of codes at a time
 _BLOCK: Final = 2**16  # needles that are looked at together: their numbers stay in the processor's cache
 
 Longs = NDArray[np.int64]
@@ -30,6 +32,11 @@ class Needles:
     packed: Longs | None  # (rows,), code << bits | t - first
     first: int
     bits: int
+
+    def part(self, start: int, end: int) -> "Needles":
+        """Those from `start` to `end`."""
+        packed = None if self.packed is None else self.packed[start:end]
+        return Needles(self.code[start:end], self.t[start:end], packed, self.first, self.bits)
 
 
 def sharpen(code: Longs, t: Longs) -> tuple[Longs | None, Needles]:
@@ -82,6 +89,35 @@ def search(
     """
     if not len(code) or not len(needles.code):
         return np.zeros(len(needles.code), dtype=np.int64), np.zeros(len(needles.code), dtype=np.bool_)
+    if len(code) <= ROWS_AT_ONCE:
+        return _search(code, event, known, available, needles, ttl)
+    # So many rows are searched a range of codes at a time, in arrays that the caches hold.
+    codes = max(int(code.max()), int(needles.code[-1])) + 1
+    shift = max(0, codes.bit_length() - min(len(code) // ROWS_AT_ONCE, 127).bit_length())
+    part = np.empty(len(code), dtype=np.uint8)
+    np.right_shift(code, shift, out=part, casting="unsafe")
+    edges = np.searchsorted(needles.code, np.arange((codes - 1 >> shift) + 2) << shift)
+    rows = np.zeros(len(needles.code), dtype=np.uint32 if len(code) < 2**32 else np.uint64)
+    found = np.zeros(len(rows), dtype=np.bool_)
+    for number, (start, end) in enumerate(pairwise(edges.tolist())):
+        mine = np.flatnonzero(part == number) if end > start else part[:0]
+        if len(mine):
+            e = event[mine]
+            a = e if available is event else available[mine]
+            k = a if known is available else known[mine]
+            here, found[start:end] = _search(code[mine], e, k, a, needles.part(start, end), ttl)
+            rows[start:end] = mine[here]
+    return rows, found
+
+
+def _search(
+    code: Longs,
+    event: Longs,
+    known: Longs,
+    available: Longs,
+    needles: Needles,
+    ttl: int | None,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     low = int(event.min())
     event_bits = (int(event.max()) - low).bit_length()
     question, first, bits = needles.packed, needles.first, needles.bits
@@ -168,8 +204,11 @@ def _kept(order: Longs | None, keep: NDArray[np.bool_]) -> Longs:
 
 def sort_by_code(code: Longs) -> Longs:
     """Positions sorted by (code, position), by sixteen bits at a time: numpy's stable sort of those is a radix sort."""
-    order = np.argsort(code.astype(np.uint16), kind="stable")
     highest, shift = int(code.max(initial=0)), 16
+    if highest >> shift:
+        lowest = int(code.min())
+        code, highest = code - lowest, highest - lowest
+    order = np.argsort(code.astype(np.uint16), kind="stable")
     while highest >> shift:
         narrow = np.uint8 if highest >> shift < 2**8 else np.uint16
         order = order[np.argsort((code >> shift).astype(narrow)[order], kind="stable")]

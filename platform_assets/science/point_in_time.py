@@ -121,7 +121,7 @@ def join(
 
 
 def join_and_count(
-    rows: pl.DataFrame,
+    entities: "pl.DataFrame | Questions",
     views: Sequence[View],
     *,
     at: str,
@@ -129,8 +129,9 @@ def join_and_count(
     full_feature_names: bool = False,
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """`join`, and for each view how many rows hold a value that was not yet known at their time."""
+    questions = entities if isinstance(entities, Questions) else Questions(entities, at)
+    rows = questions.rows
     names = output_names(rows.columns, views, full=full_feature_names)
-    questions = _Questions(rows, at)
     columns: list[pl.DataFrame] = [rows]
     late: dict[str, int] = {}
     for view in views:
@@ -143,10 +144,10 @@ def join_and_count(
 
 def locate(rows: pl.DataFrame, view: View, *, at: str, as_of: datetime | None = None) -> Located:
     """Position in `view.frame` of each row's value: `join` without the values."""
-    return _locate(_Questions(rows, at), view, _collect(view.frame.lazy(), view), as_of=as_of)
+    return _locate(Questions(rows, at), view, _collect(view.frame.lazy(), view), as_of=as_of)
 
 
-class _Questions:
+class Questions:
     """The entity rows: their times, and their keys once for every set of key columns that some view has."""
 
     def __init__(self, rows: pl.DataFrame, at: str) -> None:
@@ -218,7 +219,7 @@ def relevant(view: View, times: pl.Series) -> pl.LazyFrame:
     return lazy
 
 
-def _bounded(view: View, questions: _Questions) -> tuple[pl.DataFrame, pl.LazyFrame]:
+def _bounded(view: View, questions: Questions) -> tuple[pl.DataFrame, pl.LazyFrame]:
     """Keys and times of the view's rows that can matter, and the same rows as a frame to read features from."""
     lazy = relevant(view, questions.times)
     index = list(dict.fromkeys([*view.key_map, *view.time_columns]))
@@ -238,7 +239,7 @@ def _as_stored(instant: datetime, dtype: pl.DataType) -> pl.Expr:
     return pl.lit(instant, _TIME).cast(dtype)
 
 
-def _locate(questions: _Questions, view: View, frame: pl.DataFrame, *, as_of: datetime | None) -> Located:
+def _locate(questions: Questions, view: View, frame: pl.DataFrame, *, as_of: datetime | None) -> Located:
     asked = questions.by(view)
     code = questions.codes(view, frame)
     where = f"view `{view.name}`"

@@ -17,7 +17,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from platform_assets.science.join_keys import columns, comparable, plain
-from platform_assets.science.point_in_time import View, instants, join_and_count, output_names, relevant, unreadable
+from platform_assets.science.point_in_time import (
+    Questions,
+    View,
+    instants,
+    join_and_count,
+    output_names,
+    relevant,
+    unreadable,
+)
 
 SLICE = 128 * 1024  # entity rows that are put side by side at a time
 _BATCH = 256 * 1024  # view rows that are divided at a time
@@ -87,6 +95,7 @@ def spill(
     """Write each view's answer below `folder`, from where `slices` reads it."""
     names = output_names(rows.columns, views, full=full_feature_names)
     spilled = Spilled(folder)
+    questions: Questions | None = None
     for number, view in enumerate(views):
         place = folder / str(number)
         place.mkdir()
@@ -94,7 +103,11 @@ def spill(
         count = need(rows, view).buckets(limit) if view.key_map else 1
         spilled.late[view.name] = 0
         for part, positions in _parts(asked, view, place, at=at, count=count):
-            mine = asked if positions is None else asked[positions]
+            if positions is None and questions is not None and questions.rows.columns == asked.columns:
+                mine = questions  # sorted for the view before, which has the same keys
+            else:
+                mine = Questions(asked if positions is None else asked[positions], at)
+                questions = mine if positions is None else None
             joined, counted = join_and_count(mine, [part], at=at, as_of=as_of)
             spilled.late[view.name] += counted[view.name]
             answer = joined.drop(asked.columns).rename({n: names[view.name][c] for c, n in view.feature_map.items()})

@@ -112,6 +112,17 @@ def test_ranks_stand_in_for_times_that_do_not_fit_beside_the_key(world: tuple[An
         as_of_search.PACK_LIMIT = limit  # type: ignore[misc]
 
 
+@settings(max_examples=100, deadline=None)
+@given(worlds, st.integers(1, 4))
+def test_a_large_view_is_searched_a_range_of_keys_at_a_time(world: tuple[Any, ...], rows: int) -> None:
+    at_once = as_of_search.ROWS_AT_ONCE
+    as_of_search.ROWS_AT_ONCE = rows  # type: ignore[misc]
+    try:
+        check_against_the_loop(world)
+    finally:
+        as_of_search.ROWS_AT_ONCE = at_once  # type: ignore[misc]
+
+
 @settings(max_examples=80, deadline=None)
 @given(worlds, instants, st.integers(0, 2**32))
 def test_perturbing_the_future_changes_nothing(world: tuple[Any, ...], cut: datetime, seed: int) -> None:
