@@ -29,7 +29,8 @@ def _bounds(dtype: "pl.DataType", between: Between) -> tuple[date, date]:
     return datetime(start.year, start.month, start.day, tzinfo=UTC), datetime(end.year, end.month, end.day, tzinfo=UTC)
 
 
-def _months(between: Between) -> tuple[str, str]:
+def months_of(between: Between) -> tuple[str, str]:
+    """First and last month of the range, as 2024-05."""
     start, end = between
     last = date.fromordinal(end.toordinal() - 1)
     return f"{start:%Y-%m}", f"{last:%Y-%m}"
@@ -40,7 +41,7 @@ def range_filter(dtype: "pl.DataType", column: str, between: Between) -> "list[p
     # One plain comparison for each column: an expression over two columns switches file skipping off.
     import polars as pl
 
-    (start, end), (first, last) = _bounds(dtype, between), _months(between)
+    (start, end), (first, last) = _bounds(dtype, between), months_of(between)
     month = pl.col(month_column(column))
     return [month >= first, month <= last, pl.col(column) >= start, pl.col(column) < end]
 
@@ -57,7 +58,7 @@ def range_predicate(dtype: "pl.DataType", column: str, between: Between) -> str:
     """The same range in the SQL of Delta's overwrite by predicate."""
     import polars as pl
 
-    (start, end), (first, last) = _bounds(dtype, between), _months(between)
+    (start, end), (first, last) = _bounds(dtype, between), months_of(between)
     month = month_column(column)
 
     def literal(bound: date) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from platform_assets.errors import ConcurrentWriteError, TableError
-from resources.table_ranges import Between, range_filter, range_text
+from resources.table_damage import HINT, damage_of
+from resources.table_ranges import Between, months_of, range_filter, range_text
 from resources.table_revision import Revision, committing, writer
 from resources.table_schema import check_same, check_storable, month_column, partition_column
 
@@ -59,9 +60,12 @@ class Tables:
         """Rows of one version, in no promised order.
 
         `between` cuts by the partition's date column and reads only the files and row groups that can hold it.
-        Raises: TableError if the table, the version or the partitioning is missing.
+        Raises: TableError if the table, the version or the partitioning is missing, or naming a file that is not whole.
         """
-        return self.scan_handle(name, self.open_handle(name, version), between, columns)
+        handle = self.open_handle(name, version)
+        if (wrong := damage_of(handle, within=between and months_of(between))) is not None:
+            raise TableError(f"table {name}, version {handle.version()}: {wrong}", hint=HINT)
+        return self.scan_handle(name, handle, between, columns)
 
     def partitioned_on(self, name: str) -> str | None:
         """Date column whose month partitions the table; None where it is not partitioned."""

@@ -25,6 +25,7 @@ from pydantic import Field, StrictStr
 from platform_assets.errors import FeatureStoreError
 from platform_assets.science.point_in_time import View
 from resources.feast_polars.answers import AT, Answer, once
+from resources.feast_polars.declared import rows_of
 from resources.feast_polars.entity_rows import EVENT_TIMESTAMP, as_rows, time_column, times, whole_numbers
 from resources.feast_polars.retrieval import PolarsRetrievalJob
 from resources.feast_polars.sources import Sources, in_utc
@@ -218,7 +219,7 @@ def _view(sources: Sources, view: FeatureView, features: Sequence[str]) -> View:
     keys = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
     return View(
         view.projection.name_alias or view.name,
-        in_utc(sources.scan(source), event, known),
+        in_utc(rows_of(sources, view, source, features, stored), event, known),
         keys={stored.get(key, key): renamed.get(key, key) for key in keys},
         features={stored.get(name, name): name for name in dict.fromkeys(features)},
         event_at=event,

@@ -12,6 +12,7 @@ from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
 
 from platform_assets.errors import FeatureStoreError
+from resources.table_damage import HINT, damage_of, damage_of_files
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -69,11 +70,16 @@ class Sources:
         """
         uri = self.uri(source)
         if self.is_delta(source):
+            self._check(source, damage_of(self.table(source)), HINT)
             return pl.scan_delta(self.table(source), storage_options=self._options(source))
         if not self.exists(source):
             raise FeatureStoreError(
                 f"source `{source.name}`: there is nothing at {uri}", hint="materialize its table first"
             )
+        if "://" not in uri:
+            files = Path(uri).rglob("*.parquet") if Path(uri).is_dir() else map(Path, glob.glob(uri))
+            damage = damage_of_files(file for file in sorted(files) if not file.name.startswith("."))
+            self._check(source, damage, "restore the file, or write it anew")
         options = self._options(source) if "://" in uri else None
         path = f"{uri}/**/*.parquet" if Path(uri).is_dir() else uri
         try:
@@ -82,6 +88,10 @@ class Sources:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise FeatureStoreError(f"source `{source.name}`: {uri} cannot be read: {error}") from error
         return scanned
+
+    def _check(self, source: DataSource, damage: str | None, hint: str) -> None:
+        if damage is not None:
+            raise FeatureStoreError(f"source `{source.name}`: {damage}", hint=hint)
 
     def validate(self, source: DataSource) -> None:
         """A table that is not there yet is fine: the registry is applied before the first materialization.

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platform_assets.errors import FeatureStoreError
+from platform_assets.errors import ConfigurationError, DataError, FeatureStoreError
 
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -84,8 +84,29 @@ def load(repository: str, view: str, start: datetime, end: datetime) -> tuple[da
         intervals = getattr(view_of(store, view), "materialization_intervals", [])
         until = max((_aware(interval[1]) for interval in intervals), default=end)
         end = max(end, until)
-        store.materialize(start, end, [view])
+        with named(view, getattr(view_of(store, view), "batch_source", None)):
+            store.materialize(start, end, [view])
     return start, end
+
+
+@contextmanager
+def named(view: str, source: Any) -> Iterator[None]:
+    """An error of any store in it names the view and its table, and says what to do.
+
+    Raises: FeatureStoreError in its place, for a panic of polars too, which is no Exception.
+    """
+    import polars as pl
+
+    try:
+        yield
+    except (Exception, pl.exceptions.PanicException) as error:
+        if isinstance(error, DataError | ConfigurationError):
+            raise  # says so itself, and lasts
+        place = getattr(source, "path", "") or getattr(source, "name", "its table")
+        raise FeatureStoreError(
+            f"view `{view}`: {place}: {error}",
+            hint="restore or write that table; what was loaded of it before is as it was",
+        ) from error
 
 
 def service_features(repository: str, service: str) -> dict[str, list[str]]:
@@ -117,7 +138,10 @@ def service_features(repository: str, service: str) -> dict[str, list[str]]:
 
 
 def rows(repository: str, view: str, until: datetime) -> "pl.DataFrame":
-    """The rows of the view's table up to an instant, under its own names, by the repository's own offline store."""
+    """The rows of the view's table up to an instant, under its own names, by the repository's own offline store.
+
+    Raises: FeatureStoreError naming the view, its table and the column, where it cannot be read.
+    """
     import polars as pl
     from feast.utils import _get_column_names  # pyright: ignore[reportPrivateUsage]
 
@@ -129,13 +153,19 @@ def rows(repository: str, view: str, until: datetime) -> "pl.DataFrame":
     entities = [store.get_entity(name) for name in found.entities if not name.startswith("__")]
     keys, features, event, created = _get_column_names(found, entities)
     columns: list[str] = [*keys, *features, event, *([created] if created else [])]
-    frame = _file_rows(store, repository, found.batch_source, list(dict.fromkeys(columns)))
-    if frame is None:
-        offline: Any = store._get_provider()
-        job = offline.offline_store.pull_all_from_table_or_query(
-            store.config, found.batch_source, keys, features, event, created or None, _BEGINNING, until
+    with named(view, found.batch_source):
+        frame = _file_rows(store, repository, found.batch_source, list(dict.fromkeys(columns)))
+        if frame is None:
+            offline: Any = store._get_provider()
+            job = offline.offline_store.pull_all_from_table_or_query(
+                store.config, found.batch_source, keys, features, event, created or None, _BEGINNING, until
+            )
+            frame = pl.DataFrame(pl.from_arrow(job.to_arrow()))
+    if not frame.schema[event].is_temporal():
+        raise FeatureStoreError(
+            f"view `{view}`: `{event}` of {found.batch_source.name} is {frame.schema[event]}, expected instants",
+            hint="write the column as timestamps in UTC",
         )
-        frame = pl.DataFrame(pl.from_arrow(job.to_arrow()))
     frame = frame.rename({old: new for old, new in found.batch_source.field_mapping.items() if old in frame.columns})
     naive = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime) and dtype.time_zone is None]
     frame = frame.with_columns(pl.col(naive).dt.replace_time_zone("UTC"))
@@ -153,7 +183,14 @@ def _file_rows(store: "FeatureStore", repository: str, source: Any, columns: lis
         return None
     offline = store.config.offline_store
     options = dict(getattr(offline, "storage_options", None) or {})
-    scanned = Sources(str(getattr(offline, "root", "") or repository), options).scan(source)
+    sources = Sources(str(getattr(offline, "root", "") or repository), options)
+    scanned = sources.scan(source)
+    held = scanned.collect_schema().names()
+    if missing := [name for name in columns if name not in held]:
+        raise FeatureStoreError(
+            f"{sources.uri(source)} has no column {', '.join(f'`{name}`' for name in missing)}; columns: {', '.join(held)}",
+            hint="write the column, or take it out of the view",
+        )
     return scanned.select(columns).collect()
 
 

@@ -12,8 +12,18 @@ import polars as pl
 
 from platform_assets.errors import ConfigurationError, EmptyFrameError, FeatureStoreError, SchemaError
 from resources.feast_repository.description import Description, Source, View
+from resources.table_schema import check_storable
 
 _TIME = pl.Datetime("us", "UTC")
+# Feast's types that have one type of a table's column.
+_TYPES = {
+    "Int32": pl.Int32(),
+    "Int64": pl.Int64(),
+    "Float32": pl.Float32(),
+    "Float64": pl.Float64(),
+    "Bool": pl.Boolean(),
+    "String": pl.String(),
+}
 
 
 def call(function: str, start: datetime, end: datetime) -> pl.DataFrame:
@@ -47,7 +57,7 @@ def replace_window(
     outside the window; EmptyFrameError for no rows where there were some; FeatureStoreError for a table that cannot be
     replaced atomically.
     """
-    from resources.feast_repository.store import opened, view_of
+    from resources.feast_repository.store import named, opened, view_of
 
     source = description.source(view.source)
     if source is None:
@@ -69,9 +79,10 @@ def replace_window(
             f"view `{view.name}`: {uri} cannot be replaced atomically", hint="make it a Delta table, or one local file"
         )
     rows = _fitting(frame, view, source, start, end)
-    return (
-        _delta(uri, rows, source, (start, end), options) if is_delta else _file(Path(uri), rows, source, (start, end))
-    )
+    with named(view.name, place):
+        if is_delta:
+            return _delta(uri, rows, view, source, (start, end), options)
+        return _file(Path(uri), rows, view, source, (start, end))
 
 
 def _fitting(frame: pl.DataFrame, view: View, source: Source, start: datetime, end: datetime) -> pl.DataFrame:
@@ -83,13 +94,19 @@ def _fitting(frame: pl.DataFrame, view: View, source: Source, start: datetime, e
         raise SchemaError(f"{where} lack {', '.join(missing)}; columns: {', '.join(frame.columns)}")
     if more := [name for name in frame.columns if name not in wanted]:
         raise SchemaError(f"{where} have {', '.join(more)}, which the view does not; it has {', '.join(wanted)}")
-    for name in (name for name in (source.time, source.created) if name):
-        dtype = frame.schema[name]
-        if not isinstance(dtype, pl.Datetime) or dtype.time_zone is None:
-            raise SchemaError(f"{where}: `{name}` is {dtype}, expected instants with a time zone")
-        exact = frame[name].cast(_TIME)
+    for name, dtype in frame.schema.items():
+        if name in (source.time, source.created) and (not isinstance(dtype, pl.Datetime) or dtype.time_zone is None):
+            raise SchemaError(
+                f"{where}: `{name}` is {dtype}, expected instants with a time zone", hint=".dt.replace_time_zone(...)"
+            )
+        if not isinstance(dtype, pl.Datetime):
+            continue
+        exact = frame[name].cast(_TIME if dtype.time_zone else pl.Datetime("us"))
         if (exact.cast(dtype) != frame[name]).any():
-            raise SchemaError(f"{where}: `{name}` is finer than microseconds, which Delta would cut off")
+            raise SchemaError(
+                f"{where}: `{name}` is finer than microseconds, which would be cut off",
+                hint="round it: .dt.cast_time_unit('us')",
+            )
         frame = frame.with_columns(exact)
     outside = frame.filter(~pl.col(source.time).is_between(start, end, closed="left").fill_null(value=False))
     if outside.height:
@@ -97,31 +114,53 @@ def _fitting(frame: pl.DataFrame, view: View, source: Source, start: datetime, e
     return frame.select(wanted)
 
 
-def _checked(rows: pl.DataFrame, stood: pl.DataFrame, source: Source, uri: object) -> pl.DataFrame:
+def _checked(rows: pl.DataFrame, stood: pl.DataFrame, view: View, uri: object) -> pl.DataFrame:
     """The rows in the table's columns, if they may take the place of those that stood in the window."""
     if rows.is_empty() and stood.height:
         raise EmptyFrameError(
-            f"{uri}: no rows, where {stood.height:,} stood. Nothing was written",
+            f"{view.name}: {uri}: no rows, where {stood.height:,} stood. Nothing was written",
             hint="delete them on purpose if that is meant",
         )
     for name, dtype in stood.schema.items():
         found = rows.schema.get(name)
         is_time = isinstance(dtype, pl.Datetime) and isinstance(found, pl.Datetime)
         if found != dtype and not is_time:
-            raise SchemaError(f"{uri}: `{name}` is {found}, the table has {dtype}. Nothing was written")
+            raise SchemaError(
+                f"{view.name}: {uri}: `{name}` is {found}, the table has {dtype}. Nothing was written",
+                hint="cast it in the function; a table of another type is a new table",
+            )
     return rows.select(stood.columns)
 
 
-def _file(path: Path, rows: pl.DataFrame, source: Source, window: tuple[datetime, datetime]) -> int:
+def _as_declared(rows: pl.DataFrame, view: View, source: Source, uri: object) -> None:
+    """The first rows of a table give it its types: those that Feast has of the view's features.
+
+    Raises: SchemaError for another type of a plain column.
+    """
+    back = {feature: column for column, feature in source.mapping.items()}
+    for column in (*view.keys, *view.features):
+        expected = _TYPES.get(column.dtype)
+        found = rows.schema[back.get(column.name, column.name)]
+        if expected is not None and found != expected:
+            raise SchemaError(
+                f"{view.name}: `{column.name}` is {found}, its Feast field {column.dtype}; {uri} would get the wrong type. "
+                "Nothing was written",
+                hint=f"cast it to {expected} in the function",
+            )
+
+
+def _file(path: Path, rows: pl.DataFrame, view: View, source: Source, window: tuple[datetime, datetime]) -> int:
     if path.is_file():
         there = pl.read_parquet(path)
         dtype = there.schema[source.time]
         zone = getattr(dtype, "time_zone", None)
         ends = [edge.astimezone(UTC).replace(tzinfo=UTC if zone else None) for edge in window]
         inside = pl.col(source.time).is_between(*ends, closed="left")
-        rows = _checked(rows, there.filter(inside), source, path)
+        rows = _checked(rows, there.filter(inside), view, path)
         rows = rows.with_columns(_in_zone_of(rows[n], d) for n, d in there.schema.items() if isinstance(d, pl.Datetime))
         rows = pl.concat([there.filter(~inside), rows])
+    else:
+        _as_declared(rows, view, source, path)
     rows = rows.sort(source.time, maintain_order=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
@@ -141,18 +180,25 @@ def _in_zone_of(column: pl.Series, dtype: pl.Datetime) -> pl.Series:
 
 
 def _delta(
-    uri: str, rows: pl.DataFrame, source: Source, window: tuple[datetime, datetime], options: dict[str, str]
+    uri: str,
+    rows: pl.DataFrame,
+    view: View,
+    source: Source,
+    window: tuple[datetime, datetime],
+    options: dict[str, str],
 ) -> int:
     from deltalake import DeltaTable, write_deltalake
 
     if not DeltaTable.is_deltatable(uri, storage_options=options or None):
+        _as_declared(rows, view, source, uri)
+        check_storable(uri, rows.schema, partitioned_on=None)
         write_deltalake(uri, rows.to_arrow(), mode="error", storage_options=options or None)
         return rows.height
     # Opened before it is read: a second writer is refused, and does not overwrite what it has not seen.
     table = DeltaTable(uri, storage_options=options or None)
     inside = pl.col(source.time).is_between(*window, closed="left")
     stood = pl.scan_delta(table, storage_options=options or None).filter(inside).collect()
-    rows = _checked(rows, stood, source, uri)
+    rows = _checked(rows, stood, view, uri)
     if rows.height or stood.height:
         first, last = (edge.astimezone(UTC).isoformat() for edge in window)
         write_deltalake(

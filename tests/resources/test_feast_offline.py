@@ -442,13 +442,40 @@ def test_errors_name_the_view_the_column_and_the_place(tmp_path: Path) -> None:
         store.get_historical_features("select 1", ["stocks:sold"])
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    write(rows_of(1, 10), tmp_path, ParquetFormat())
-    store = store_at(tmp_path, "strict", ParquetFormat())
-    file = tmp_path / "stocks" / "part.parquet"
+@pytest.mark.parametrize("form", [DeltaFormat(), ParquetFormat()])
+def test_a_damaged_file_is_named(tmp_path: Path, form: Any) -> None:
+    """Of a file of a Delta table that is too short polars says only that an assertion failed, in a panic."""
+    write(rows_of(1, 10), tmp_path, form)
+    store = store_at(tmp_path, "strict", form)
+    (file,) = (tmp_path / "stocks").glob("*.parquet")
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.raises(FeatureStoreError, match=r"source `stocks`: .* cannot be read"):
+    with pytest.raises(FeatureStoreError, match=rf"view `stocks`: source `stocks`: {file}") as error:
         store.get_historical_features(asked(0, 3), ["stocks:stock"])
+    assert "hint: restore the file" in str(error.value)
+    with pytest.raises(FeatureStoreError, match=rf"source `stocks`: {file}"):
+        store.materialize(START - HOUR, START + 30 * HOUR, feature_views=["stocks"])
+
+
+@pytest.mark.parametrize(
+    ("column", "dtype", "says"),
+    [("stock", pl.String, "Float64"), ("recent", pl.Float32, "Array"), ("sold", pl.List(pl.Int64), "Int64")],
+)
+def test_a_column_of_another_kind_than_its_field_is_refused(tmp_path: Path, column: str, dtype: Any, says: str) -> None:
+    """Text came back where Feast's field promised numbers, and the model got it."""
+    rows = rows_of(1, 10).with_columns(pl.lit(None).cast(dtype).alias(column))
+    write(rows, tmp_path, DeltaFormat())
+    store = store_at(tmp_path, "feast", DeltaFormat())
+    expected = rf"view `stocks`: column `{column}` of {tmp_path}/stocks is .*, its field says {says}"
+    with pytest.raises(FeatureStoreError, match=expected):
+        store.get_historical_features(asked(0, 3), [f"stocks:{column}"])
+    other = "sold" if column == "stock" else "stock"
+    assert len(store.get_historical_features(asked(0, 3), [f"stocks:{other}"]).to_df()) == 3
+
+
+def test_a_type_of_another_width_is_read(tmp_path: Path) -> None:
+    write(rows_of(1, 10).cast({"stock": pl.Float32, "sold": pl.Int32}), tmp_path, DeltaFormat())
+    store = store_at(tmp_path, "strict", DeltaFormat())
+    assert len(store.get_historical_features(asked(0, 3), ["stocks:stock", "stocks:sold"]).to_df()) == 3
 
 
 def test_a_file_that_vanished_from_a_table_is_named(tmp_path: Path) -> None:
