@@ -38,7 +38,7 @@ def database(
     sizes = np.empty((count, width), np.int64)
     parts: list[pa.Array] = []
     numbers = np.concatenate([column.astype(">i8").view(np.uint8).reshape(-1, 8) for column in integers], axis=1)
-    row_ids = np.arange(1, count * width, width, dtype=np.uint32)
+    row_ids = np.arange(count, dtype=np.uint32) * width + 1
     for place, (label, arrays) in enumerate(groups):
         lengths = [_lengths(array) for array in arrays]
         types = (

@@ -5,12 +5,11 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import islice, permutations
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -213,9 +212,10 @@ def test_the_ttl_is_the_offline_one_edge_included(place: Place, tmp_path: Path) 
 
 
 LOAD = """
-import os, sys
+import os, signal, sys
 from datetime import timedelta
 from pathlib import Path
+from threading import Timer
 import tests.resources.test_online_stores as suite
 from resources.feast_polars import online, online_load, online_postgres, online_redis
 from resources.feast_polars.offline import PolarsOfflineStore
@@ -223,16 +223,26 @@ from resources.feast_polars.offline import PolarsOfflineStore
 online_load.BATCH = 500
 place, folder = suite.Place(sys.argv[1], eval(sys.argv[2])), Path(sys.argv[3])
 for line in sys.stdin:  # a process each, forked with everything imported and no thread started
+    days, seconds = line.split()
     if os.fork() == 0:
         store = place.open(folder, as_of=suite.T, apply=False)
         view = store.get_feature_view("trips")
         gate = os.open(folder / "gate", os.O_RDONLY)
         os.write(1, b"ready %d\\n" % os.getpid())
         os.read(gate, 1)  # ends for all at once
-        end = suite.T + timedelta(days=int(line))
+        end = suite.T + timedelta(days=int(days))
+        online, kill = store._get_provider().online_store, [Timer(float(seconds), os.kill, (os.getpid(), signal.SIGKILL))]
+        write = online.write_rows
+        def writing(*arguments):
+            if float(seconds) and kill:
+                kill.pop().start()
+            write(*arguments)
+        online.write_rows = writing
         loaded = online_load.load(store, view, suite.T - timedelta(days=9), end)
         os.write(1, b"loaded %d\\n" % loaded)
         os._exit(0)
+    if float(seconds):
+        os.write(1, b"ended %d\\n" % os.WTERMSIG(os.wait()[1]))
 while True:
     try:
         os.wait()
@@ -252,17 +262,22 @@ class Loaders:
         root, pipe = Path(__file__).parents[2], subprocess.PIPE
         self._process = subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
-    def start(self, days: list[int]) -> list[int]:
-        """Let a load go for each number of days; their process ids."""
+    def start(self, days: list[int], *, kill_after: float = 0.0) -> None:
+        """Let a load go for each number of days; where it says so, it is killed that long after it began to write."""
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.writelines(f"{n}\n" for n in days)
+        self._process.stdin.writelines(f"{n} {kill_after}\n" for n in days)
         self._process.stdin.flush()
         gate = os.open(self._gate, os.O_WRONLY)
-        said = map(str.split, iter(self._process.stdout.readline, ""))  # earlier loads may have ended
-        waiting = [int(words[1]) for words in islice((w for w in said if w[0] == "ready"), len(days))]
+        waiting = [self._process.stdout.readline().split()[0] for _ in days]
+        assert waiting == ["ready"] * len(days)
         os.close(gate)
-        return waiting
+
+    def signal_of_end(self) -> int:
+        """The signal that ended the load; 0 where it came to its end."""
+        assert self._process.stdout
+        said = map(str.split, iter(self._process.stdout.readline, ""))
+        return next(int(number) for word, number in said if word == "ended")
 
     def finish(self) -> tuple[list[str], str]:
         """What the loads said when all have ended, and what went wrong."""
@@ -294,15 +309,15 @@ def test_a_load_killed_anywhere_is_completed_by_the_next(place: Place, tmp_path:
     table(tmp_path, 3000)
     write(place.open(tmp_path), [row(d, T - HOUR, 10.0 * d, T) for d in range(3000)])
     loaders, drivers = Loaders(place, tmp_path), list(range(3000))
-    store, chance, cut = place.open(tmp_path, as_of=T), random.Random(7), 0
-    for _ in range(8):
-        [process] = loaders.start([1])
-        time.sleep(chance.uniform(0, 0.25))
-        os.kill(process, signal.SIGKILL)
+    store, signals = place.open(tmp_path, as_of=T), []
+    for n in range(10):
+        loaders.start([1], kill_after=0.001 * 1.6**n)  # up to 69 ms: all of the load's writing
+        signals.append(loaders.signal_of_end())
         found = served(store, drivers)
         assert all(v in (values(10.0 * d), values(10.0 * d + 1)) for d, v in zip(drivers, found, strict=True))
-        cut += found != [values(10.0 * d + 1) for d in drivers]
-    assert cut, "no load was killed before its end"
+        if found == [values(10.0 * d + 1) for d in drivers]:
+            break
+    assert signals.count(signal.SIGKILL) > 1
     loaders.start([1])
     said, error = loaders.finish()
     assert said[-1] == "loaded 3000", error
