@@ -19,6 +19,7 @@ _KINDS: Final = {"FileSource": "parquet", "PushSource": "push", "RequestSource":
 def repository_definitions(repository: Repository) -> dg.Definitions:
     """Every object of the repository as an asset, with its checks."""
     from platform_assets.components.feature_repo_checks import registry_checks, table_checks
+    from platform_assets.components.parity import foreign_parity_check
 
     views = repository.description.views
     assets: list[dg.AssetsDefinition | dg.AssetSpec] = [*_sources(repository), _registry(repository)]
@@ -29,6 +30,7 @@ def repository_definitions(repository: Repository) -> dg.Definitions:
             assets.append(_load(repository, view))
     assets += [_service(repository, service) for service in repository.description.services]
     checks = [table_checks(repository, view) for view in views if view.source]
+    checks += [foreign_parity_check(repository, view) for view in views if can_load(view)]
     return dg.Definitions(assets=assets, asset_checks=[*checks, registry_checks(repository)])
 
 

@@ -1,5 +1,6 @@
 """Online beside offline: what both say of the same entities at the same instant, row by row."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 from feast.feature_view import DUMMY_ENTITY_ID
+from feast.value_type import ValueType
 
 from platform_assets.errors import FeatureStoreError
 from resources.feast_polars.online_load import latest_rows
@@ -66,20 +68,32 @@ def compare(store: "FeatureStore", view: "FeatureView", entities: pl.DataFrame, 
     asked = [f"{view.name}:{feature}" for feature in features]
     with_time = entities.with_columns(pl.lit(now).alias(_AT)).to_pandas()  # what every offline store of Feast takes
     job: Any = store.get_historical_features(with_time, features=asked)
-    known = pl.DataFrame(pl.from_arrow(job.to_arrow()))
+    known = _as_asked(pl.DataFrame(pl.from_arrow(job.to_arrow())), entities)
     rows: Any = entities.to_dict(as_series=False)
     with judged_at(now):
         answer = store.get_online_features(features=asked, entity_rows=rows)
     served, statuses = answer.to_dict(), _statuses(answer.proto)
     said = [", ".join(f"{key}={value}" for key, value in row.items()) for row in entities.to_dicts()]
     found = []
+    json_features = {field.name for field in view.features if field.dtype.to_value_type() == ValueType.JSON}
     for feature in features:
         offline = known[feature].to_list()
+        if feature in json_features:  # parsed online, as they were written offline
+            offline = [json.loads(value) if isinstance(value, str) else value for value in offline]
         for n, (online, stored) in enumerate(zip(served[feature], offline, strict=True)):
             if not is_same(online, stored):
                 status = _STATUS.get(statuses[feature][n], "?")
                 found.append((said[n], feature, _shown(online), _shown(stored), status))
     return Parity(entities.height, pl.DataFrame(found, schema=DIFFERENCES, orient="row"), now)
+
+
+def _as_asked(known: pl.DataFrame, entities: pl.DataFrame) -> pl.DataFrame:
+    """A row for each entity, in their order: Feast's file store orders rows by time, and drops those it knows nothing of."""
+    if known.height == entities.height and known.select(entities.columns).equals(entities):
+        return known
+    keys = known.select(pl.col(name).cast(dtype) for name, dtype in entities.schema.items())
+    rows = known.drop(entities.columns).hstack(keys).unique(entities.columns, keep="any")
+    return entities.join(rows, on=entities.columns, how="left", maintain_order="left")
 
 
 def is_same(online: Any, offline: Any) -> bool:

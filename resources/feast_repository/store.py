@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
 
+    from resources.feast_polars.parity import Parity
+
 
 @cache
 def opened(repository: str) -> "FeatureStore":
@@ -87,6 +89,24 @@ def load(repository: str, view: str, start: datetime, end: datetime) -> tuple[da
         with named(view, getattr(view_of(store, view), "batch_source", None)):
             store.materialize(start, end, [view])
     return start, end
+
+
+def parity(repository: str, view: str, *, limit: int) -> "Parity | None":
+    """What the online and the offline store say of entities that were loaded, as of the end of the last load.
+
+    None where nothing has been loaded. Raises: FeatureStoreError naming the view and its table where one cannot tell.
+    """
+    from resources.feast_polars.parity import compare, sample
+
+    store = opened(repository)
+    store.refresh_registry()
+    found = view_of(store, view)
+    windows = [(_aware(start), _aware(end)) for start, end in getattr(found, "materialization_intervals", [])]
+    if not windows:
+        return None
+    start, end = min(start for start, _ in windows), max(end for _, end in windows)
+    with named(view, getattr(found, "batch_source", None)):
+        return compare(store, found, sample(store, found, start, end, limit=limit), end)
 
 
 @contextmanager

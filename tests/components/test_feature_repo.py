@@ -259,6 +259,27 @@ def test_a_backfill_of_an_old_month_leaves_the_newest_values(world: World) -> No
     assert online(world, 1001) == pytest.approx(newest(world, 1001))
 
 
+def test_online_and_offline_are_compared_after_each_load(world: World) -> None:
+    """Feast's own online store serves what its offline store no longer gives: a warning. Another value is an error."""
+    import sqlite3
+
+    key = world.repository.key("online", "driver_hourly_stats")
+    (check,) = world.run(key).get_asset_check_evaluations()
+    assert (check.check_name, check.metadata["entities compared"].value) == ("parity", 5)
+    assert check.passed, check.description
+    place = Path(world.repository.path) / "data" / "online_store.db"
+    with sqlite3.connect(place) as connection:
+        found = connection.execute("SELECT name FROM sqlite_master WHERE name LIKE '%driver_hourly_stats'").fetchone()
+        connection.execute(f"UPDATE {found[0]} SET value = x'' WHERE feature_name = 'acc_rate'")
+    jobs = dg.Definitions(jobs=[dg.define_asset_job("checks", selection=dg.AssetSelection.checks_for_assets(key))])
+    defs = dg.Definitions.merge(repository_definitions(world.repository), jobs)
+    done = defs.resolve_job_def("checks").execute_in_process(instance=world.instance, run_config=SILENT)
+    (check,) = done.get_asset_check_evaluations()
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert check.metadata["features"].value == {"acc_rate": 5}
+    assert world.run(key).get_asset_check_evaluations()[0].passed
+
+
 def test_services_record_what_the_registry_resolves_them_to(world: World) -> None:
     done = world.run(world.repository.key("services", "driver_activity_v1"))
     (event,) = done.get_asset_materialization_events()
