@@ -29,14 +29,15 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module", autouse=True)
-def session() -> Iterator[Any]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     java = shutil.which("java") or shutil.which("java", path=f"{os.environ.get('JAVA_HOME', '')}/bin")
-    assert java, "no `java` here: install the system package `openjdk-17-jre-headless`"
+    assert java, "no `java` here: install the system package `openjdk-17-jre-headless` (21 will do)"
     from pyspark import SparkConf
     from pyspark.sql import SparkSession
 
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
-    started = SparkSession.builder.config(conf=SparkConf().setAll(list(repository.SPARK.items()))).getOrCreate()
+    settings = repository.SPARK | {"spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}
+    started = SparkSession.builder.config(conf=SparkConf().setAll(list(settings.items()))).getOrCreate()
     started.sparkContext.setLogLevel("ERROR")
     yield started
     started.stop()
