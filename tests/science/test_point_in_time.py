@@ -123,6 +123,19 @@ def test_a_large_view_is_searched_a_range_of_keys_at_a_time(world: tuple[Any, ..
         as_of_search.ROWS_AT_ONCE = at_once  # type: ignore[misc]
 
 
+def test_times_that_differ_by_less_than_fits_beside_the_position_are_sorted_too() -> None:
+    """40,000 rows of 16 bits, 4,000 keys of 12 and times of 44 are ten bits too many: what is cut off decides last."""
+    rng = np.random.default_rng(0)
+    code = np.append(rng.integers(0, 4000, 40_000), [0, 3999])
+    t = np.append(rng.integers(0, 3, 40_000) * 10**9 + rng.integers(0, 2000, 40_000), [0, 2**44 - 2])
+    order, needles = as_of_search.sharpen(code, t)
+    assert order is not None
+    assert needles.packed is not None
+    ranked = np.lexsort((t, code))
+    for found, wanted in ((needles.code, code), (needles.t, t), (code[order], code), (t[order], t)):
+        assert (found == wanted[ranked]).all()
+
+
 @settings(max_examples=80, deadline=None)
 @given(worlds, instants, st.integers(0, 2**32))
 def test_perturbing_the_future_changes_nothing(world: tuple[Any, ...], cut: datetime, seed: int) -> None:
