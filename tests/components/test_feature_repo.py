@@ -23,6 +23,7 @@ from platform_assets.components.feature_repo_assets import can_load, repository_
 from platform_assets.components.feature_repo_spec import Repository
 from platform_assets.errors import ConfigurationError
 from resources.feast_repository.description import Description, edited_files, from_json
+from tests.components.retries import without_waits
 
 ROOT = Path(__file__).parents[2]
 SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -99,12 +100,16 @@ class World:
             raise_on_error=not fails,
         )
 
-    def check(self, view: str) -> dict[str, dg.AssetCheckEvaluation]:
+    def checked(self, view: str) -> dg.ExecuteInProcessResult:
         selection = dg.AssetSelection.checks_for_assets(self.repository.table_key(view))
         job = dg.define_asset_job("checks", selection=selection)
         defs = dg.Definitions.merge(repository_definitions(self.repository), dg.Definitions(jobs=[job]))
-        done = defs.resolve_job_def("checks").execute_in_process(instance=self.instance, run_config=SILENT)
-        return {found.check_name: found for found in done.get_asset_check_evaluations()}
+        return defs.resolve_job_def("checks").execute_in_process(
+            instance=self.instance, run_config=SILENT, raise_on_error=False
+        )
+
+    def check(self, view: str) -> dict[str, dg.AssetCheckEvaluation]:
+        return {found.check_name: found for found in self.checked(view).get_asset_check_evaluations()}
 
 
 def repository_at(path: Path, state: Path, **more: Any) -> Repository:
@@ -490,6 +495,74 @@ def test_a_day_that_fails_stays_failed_and_is_retried_alone(computed: World, mon
     assert stored["event_timestamp"].dt.day().to_list() == [1, 2, 3]
 
 
+def failure(done: Any) -> str:
+    """What the failed steps say."""
+    assert not done.success
+    return "".join(event.event_specific_data.error_display_string for event in done.all_events if event.is_step_failure)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda rows: rows.clear(), ["stats: ", "stats.parquet: no rows, where 1 stood", "Nothing was written"]),
+        (lambda rows: rows.cast({"conv_rate": pl.Float64}), ["stats.parquet: `conv_rate` is Float64, the table has Float32", "hint: cast it"]),
+        (lambda rows: rows.with_columns(pl.col("created").dt.replace_time_zone(None)), ["stats: ", "`created` is Datetime", "with a time zone"]),
+        (lambda rows: rows.with_columns(pl.col("created").cast(pl.Datetime("ns", "UTC")).dt.offset_by("1ns")), ["stats: ", "`created` is finer than microseconds"]),
+        (lambda rows: rows.drop("conv_rate"), ["stats: ", "lack conv_rate"]),
+    ],
+)  # fmt: skip
+def test_what_a_function_may_not_write_leaves_the_table_as_it_was(
+    computed: World, spoil: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import drivers_project  # pyright: ignore[reportMissingImports]
+
+    table, key = Path(computed.repository.path) / "data" / "stats.parquet", computed.repository.table_key("stats")
+    assert computed.run(key, first="2026-03-01").success
+    before, whole = table.read_bytes(), drivers_project.stats
+    monkeypatch.setattr(drivers_project, "stats", lambda start, end: spoil(whole(start, end)))
+    told = failure(computed.run(key, first="2026-03-01", fails=True))
+    assert [part for part in said if part not in told] == [], told
+    assert table.read_bytes() == before
+    assert [path.name for path in table.parent.glob(".*")] == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path, rows: path.unlink(), ["view `other`: ", "there is nothing at ", "other.parquet"]),
+        (lambda path, rows: path.write_bytes(path.read_bytes()[:-20]), ["view `other`: ", "other.parquet is no whole Parquet file", "hint: restore"]),
+        (lambda path, rows: rows.drop("conv_rate").write_parquet(path), ["view `other`: ", "other.parquet has no column `conv_rate`; columns: driver_id"]),
+        (lambda path, rows: rows.cast({"event_timestamp": pl.String}).write_parquet(path), ["view `other`: ", "`event_timestamp` of other_table is String"]),
+    ],
+)  # fmt: skip
+def test_a_table_that_cannot_be_read_is_named_with_its_view(
+    computed: World, spoil: Any, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_waits(monkeypatch)
+    path = Path(computed.repository.path) / "data" / "other.parquet"
+    kept = path.read_bytes()
+    try:
+        spoil(path, pl.read_parquet(path))
+        told = failure(computed.checked("other"))
+        loaded = failure(computed.run(computed.repository.key("online", "other"), first="2026-01-01", fails=True))
+    finally:
+        path.write_bytes(kept)
+    assert [part for part in said if part not in told] == [], told
+    assert "view `other`: data/other.parquet: " in loaded
+
+
+def test_an_empty_table_is_checked_and_loads_nothing(computed: World) -> None:
+    path = Path(computed.repository.path) / "data" / "other.parquet"
+    kept = path.read_bytes()
+    try:
+        pl.read_parquet(path).clear().write_parquet(path)
+        passed = {name: check.passed for name, check in computed.check("other").items()}
+        assert computed.run(computed.repository.key("online", "other"), first="2026-01-01").success
+    finally:
+        path.write_bytes(kept)
+    assert passed == {"freshness": False, "nulls": True, "ranges": True, "duplicates": True}
+
+
 def test_a_table_that_is_out_of_range_and_late_fails_its_checks(computed: World) -> None:
     path = Path(computed.repository.path) / "data" / "other.parquet"
     kept = path.read_bytes()
@@ -546,6 +619,7 @@ def test_other_templates_of_feast_appear_without_their_engines(template: str, so
     assert len(repository.description.views) >= 2
 
 
+@pytest.mark.long
 def test_a_repository_without_views_is_refused(tmp_path: Path) -> None:
     (tmp_path / "feature_store.yaml").write_text("project: empty\nprovider: local\nregistry: r.db\n")
     with pytest.raises(ConfigurationError, match="defines a view"):
