@@ -4,9 +4,10 @@ import io
 import itertools
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -479,3 +480,55 @@ def test_a_policy_is_told_in_words() -> None:
     assert "the newest label of the last training is 28 days old" in told
     assert "Nothing but a request is heard within 7 days" in told
     assert json.loads(invoke("policy", "explain", "demand", "--json").stdout)["model"] == "demand"
+
+
+def test_features_diff_has_the_numbers_of_the_tables(demo: Demo) -> None:
+    series = demo.table("sales")["series_id"].unique().sort()[3]
+    answer = demo.answer("features", "diff", series, "--model", "demand")
+    assert (answer["entity"], answer["model"], answer["champion"]) == (series, "demand", demo.champion("demand"))
+    assert answer["differences"] == 0
+    found = {row["feature"]: row for row in answer["features"]}
+    asked = pl.col("series_id") == series
+    for view in dict.fromkeys(row["view"] for row in answer["features"]):
+        rows = demo.table(f"features/{view}").filter(asked)
+        if "target_day" in rows.columns:
+            rows = rows.filter(pl.col("target_day") == (date.fromisoformat(answer["target"]) - date(1970, 1, 1)).days)
+        last = rows.sort("event_at", "known_at").row(-1, named=True)
+        for feature in (name for name, row in found.items() if row["view"] == view):
+            assert found[feature]["online"] == found[feature]["offline"] == last[feature], feature
+    version = demo.settings.registry().manifest("demand", answer["champion"]).tables["demand/training_set"]
+    training = demo.settings.tables().scan("demand/training_set", version=version)
+    rows = training.filter(asked, pl.col("purpose") == "fit").collect()
+    row = rows.sort("issued_at", "target_on", descending=[True, False]).row(0, named=True)
+    assert {name: told["training"] for name, told in found.items()} == {name: row[name] for name in found}
+
+
+def test_features_diff_of_what_there_is_not(demo: Demo) -> None:
+    with pytest.raises(ConfigurationError, match="no series 'nowhere'") as error:
+        demo.ask("features", "diff", "nowhere")
+    assert "such as store_" in str(error.value)
+    with pytest.raises(ConfigurationError, match="no model 'demnad'") as error:
+        demo.ask("features", "diff", "store_01/sku_0001", "--model", "demnad")
+    assert "did you mean demand?" in str(error.value)
+    with pytest.raises(ConfigurationError, match="expected a day such as"):
+        demo.ask("features", "diff", "store_01/sku_0001", "--target", "soon")
+
+
+def test_features_diff_of_a_series_without_an_online_row_shows_what_differs(demo: Demo) -> None:
+    series = demo.table("sales")["series_id"].unique().sort()[5]
+    view = demo.answer("features", "diff", series)["features"][0]["view"]
+    with sqlite3.connect(demo.state / "feast" / "online.db") as connection:
+        (table,) = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE ?", (f"%{view}",)
+        ).fetchone()
+        held = connection.execute(f'SELECT * FROM "{table}" WHERE instr(entity_key, ?)', (series.encode(),)).fetchall()
+        assert held
+        connection.execute(f'DELETE FROM "{table}" WHERE instr(entity_key, ?)', (series.encode(),))
+    try:
+        answer = demo.answer("features", "diff", series)
+        lost = [row for row in answer["features"] if row["view"] == view]
+        assert {row["online"] for row in lost} == {None}
+        assert answer["differences"] == sum(row["offline"] is not None for row in lost) > 0
+    finally:
+        with sqlite3.connect(demo.state / "feast" / "online.db") as connection:
+            connection.executemany(f'INSERT INTO "{table}" VALUES ({",".join("?" * len(held[0]))})', held)

@@ -285,6 +285,43 @@ def test_online_and_offline_are_compared_after_each_load(world: World) -> None:
     assert world.run(key).get_asset_check_evaluations()[0].passed
 
 
+KILLED = """
+import os, sys
+from datetime import UTC, datetime
+from feast.infra.online_stores.sqlite import SqliteOnlineStore
+from resources.feast_repository import store
+
+write = SqliteOnlineStore.online_write_batch
+
+def half(self, config, table, data, progress):
+    write(self, config, table, data[:2], progress)
+    os.kill(os.getpid(), 9)
+
+SqliteOnlineStore.online_write_batch = half
+store.load(sys.argv[1], "driver_hourly_stats", datetime(1970, 1, 1, tzinfo=UTC), datetime.now(UTC))
+"""
+
+
+@pytest.mark.long
+def test_a_killed_load_is_completed_by_the_next(world: World) -> None:
+    """Feast leaves the view as being materialized, and refuses to serve it until a load comes to its end."""
+    import sqlite3
+
+    key, path = world.repository.key("online", "driver_hourly_stats"), world.repository.path
+    with sqlite3.connect(Path(path) / "data" / "online_store.db") as connection:
+        (table,) = connection.execute(
+            "SELECT name FROM sqlite_master WHERE name LIKE '%driver_hourly_stats'"
+        ).fetchone()
+        connection.execute(f"DELETE FROM {table}")
+    command = [sys.executable, "-W", "ignore", "-c", KILLED, path]
+    assert subprocess.run(command, capture_output=True, cwd=ROOT, check=False).returncode == -9
+    (check,) = world.run(key).get_asset_check_evaluations()
+    assert check.passed, check.description
+    assert [online(world, driver) for driver in range(1001, 1006)] == [
+        pytest.approx(newest(world, driver)) for driver in range(1001, 1006)
+    ]
+
+
 def test_services_record_what_the_registry_resolves_them_to(world: World) -> None:
     done = world.run(world.repository.key("services", "driver_activity_v1"))
     (event,) = done.get_asset_materialization_events()
