@@ -629,6 +629,13 @@ def test_deletions_are_explicit_and_a_lost_registry_is_refused(computed: World) 
     metadata = done.get_asset_materialization_events()[0].materialization.metadata
     assert metadata["left over"].value == "alone"
     assert "is kept" in str(metadata["plan"].value)
+    stood = (place / "data" / "registry.db").read_bytes()
+    done = computed.run(registry, config={"plan_only": True, "delete": ["alone"]})
+    assert (done.success, done.get_asset_materialization_events()) == (True, [])
+    (seen,) = computed.instance.fetch_observations(registry, limit=1).records
+    assert seen.asset_observation is not None
+    assert "feature service `alone`: is deleted" in str(seen.asset_observation.metadata["plan"].value)
+    assert (place / "data" / "registry.db").read_bytes() == stood
     lost = (place / "data" / "registry.db").rename(place / "data" / "lost.db")
     done = computed.run(registry, fails=True)
     assert not done.success
