@@ -28,6 +28,8 @@ _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _NS_FIRST, _NS_LAST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
 _READ_BYTES: Final = 48 * 2**20  # features of a rereadable view are read in groups of columns of about this size
 
+_FEW: Final = 10_000  # entity rows; among more, keys from one end to the other are to be expected
+
 
 @dataclass(frozen=True)
 class View:
@@ -221,7 +223,7 @@ def relevant(view: View, times: pl.Series) -> pl.LazyFrame:
 
 def _bounded(view: View, questions: Questions) -> tuple[pl.DataFrame, pl.LazyFrame]:
     """Keys and times of the view's rows that can matter, and the same rows as a frame to read features from."""
-    lazy = relevant(view, questions.times)
+    lazy = _between_asked(relevant(view, questions.times), view, questions.rows)
     index = list(dict.fromkeys([*view.key_map, *view.time_columns]))
     if view.is_rereadable:
         frame = _collect(lazy.select(index), view)
@@ -230,6 +232,18 @@ def _bounded(view: View, questions: Questions) -> tuple[pl.DataFrame, pl.LazyFra
         return frame, lazy.select(list(view.feature_map))
     whole = _collect(lazy.select(list(dict.fromkeys([*index, *view.feature_map]))), view)
     return whole.select(index), whole.lazy().select(list(view.feature_map))
+
+
+def _between_asked(lazy: pl.LazyFrame, view: View, rows: pl.DataFrame) -> pl.LazyFrame:
+    """The rows whose key lies between the least and the greatest asked for, where few ask: statistics then skip others."""
+    names = [(column, name) for column, name in view.key_map.items() if name in rows.columns]
+    if len(names) != 1 or len(view.key_map) != 1 or len(rows) > _FEW:
+        return lazy
+    column, name = names[0]
+    dtype, low, high = rows.schema[name], rows[name].min(), rows[name].max()
+    if low is None or lazy.collect_schema()[column] != dtype or not (dtype.is_integer() or dtype == pl.String):
+        return lazy
+    return lazy.filter(pl.col(column) >= pl.lit(low, dtype)).filter(pl.col(column) <= pl.lit(high, dtype))
 
 
 def _as_stored(instant: datetime, dtype: pl.DataType) -> pl.Expr:

@@ -345,3 +345,20 @@ def test_a_naive_as_of_is_refused() -> None:
         join(
             at_hours(1, k=["a"]), [View("v", values(("a", 1, 1, 1)), ["k"], ["x"])], at="t", as_of=datetime(2024, 1, 1)
         )
+
+
+def test_row_groups_of_other_keys_are_not_read(tmp_path: Path) -> None:
+    """A table sorted by key: zeros stand where the keys below and above those asked for were."""
+    file = tmp_path / "view.parquet"
+    pl.DataFrame({"k": [1, 1, 5, 6, 9, 9], "event_at": [hour(0)] * 6, "x": range(6)}).write_parquet(
+        file, row_group_size=2
+    )
+    content = bytearray(file.read_bytes())
+    groups = pq.ParquetFile(file).metadata
+    for group, name in ((g, n) for g in (0, 2) for n in range(3)):
+        chunk = groups.row_group(group).column(name)
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        content[start : start + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    file.write_bytes(content)
+    view = View("v", pl.scan_parquet(file), ["k"], ["x"], known_at=None, is_rereadable=True)
+    assert join(at_hours(1, 1, 1, k=[6, None, 5]), [view], at="t")["x"].to_list() == [3, None, 2]
