@@ -166,6 +166,16 @@ def test_rows_that_feast_hands_over_obey_the_same_order(place: Place, tmp_path: 
     assert served(store, [1, 2, 3]) == [values(2.0), values(4.0), (None, None, None)]
 
 
+def test_values_longer_than_a_page_obey_the_same_order(place: Place, tmp_path: Path) -> None:
+    """SQLite takes those one by one; the others of their batch go with them."""
+    store = place.open(tmp_path, as_of=T)
+    long = "ä" * 70_000
+    write(store, [{**row(1, T, 1.0), "name": long}, row(2, T, 2.0)])
+    assert served(store, [1, 2]) == [(1.0, long, [1.0, 1.0]), values(2.0)]
+    write(store, [{**row(1, T - HOUR, 3.0), "name": long}, {**row(2, T, 4.0, T + HOUR), "name": None}])
+    assert served(store, [1, 2]) == [(1.0, long, [1.0, 1.0]), (4.0, None, [4.0, 1.0])]
+
+
 @pytest.mark.parametrize("writer", ["stock", "ours"])
 def test_after_feasts_own_writer_the_order_still_holds(place: Place, tmp_path: Path, writer: str) -> None:
     """Feast's writer knows nothing of our order; what it wrote last counts with the time that it wrote."""
@@ -209,6 +219,38 @@ def test_the_ttl_is_the_offline_one_edge_included(place: Place, tmp_path: Path) 
     assert [v[0] for v in served(place.open(tmp_path, stock=True), [1, 2])] == [1.0, 2.0]
     assert [v[0] for v in served(place.open(tmp_path), [1])] == [None]  # the wall clock, where nothing is said
     assert [v[0] for v in served(place.open(tmp_path, ends_at=T + HOUR), [1])] == [1.0]  # a source that has ended
+
+
+def test_answers_are_feasts_own(place: Place, tmp_path: Path) -> None:
+    """Feast's reader over the same store: order, copies, unknown entities, nulls, full names, times, and the async way."""
+    import asyncio
+
+    store, stock = place.open(tmp_path, as_of=T), place.open(tmp_path, stock=True)
+    write(store, [row(1, T, 1.0), row(2, T - US, None), row(3, T + HOUR, 3.0), row(300, T, -0.0)])
+    asked = [{"driver": d} for d in (3, 1, 9, 2, 1, 300)]
+    for features in (["trips:rate", "trips:name", "trips:recent"], ["trips:recent"]):
+        for full in (False, True):
+            how: dict[str, Any] = {"features": features, "entity_rows": asked, "full_feature_names": full}
+            ours, feasts = store.get_online_features(**how), stock.get_online_features(**how)
+            assert ours.to_dict() == feasts.to_dict()
+            known = [n for n, one in enumerate(asked) if one["driver"] != 9]
+            assert told(ours, known, exact=place.kind == "redis") == told(feasts, known, exact=place.kind == "redis")
+            assert asyncio.run(store.get_online_features_async(**how)).to_dict() == ours.to_dict()
+            assert {
+                s for names, statuses, _ in told(ours, [2], exact=False) for s in statuses if "driver" not in names
+            } == {3}
+    for reader in (store, stock):
+        with pytest.raises(KeyError, match="Missing join key values"):
+            reader.get_online_features(features=["trips:rate"], entity_rows={"driver": []})
+
+
+def told(answer: Any, rows: list[int], *, exact: bool) -> list[Any]:
+    """Each feature's name, statuses and times: Feast's SQL stores keep whole seconds, or times that they read as local."""
+    named = zip(answer.proto.metadata.feature_names.val, answer.proto.results, strict=True)
+    return sorted(
+        (name, [vector.statuses[n] for n in rows], [vector.event_timestamps[n].ToNanoseconds() for n in rows if exact])
+        for name, vector in named
+    )
 
 
 LOAD = """
