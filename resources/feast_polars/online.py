@@ -84,6 +84,7 @@ class MonotoneSqliteOnlineStore(WritesRows, ReadsBytes, SqliteOnlineStore):
     """One batch is one transaction; a value gives way only to one that happened, or became known, later."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._with_own: set[str] = set()  # tables that are known to have our columns
         self._writing = Lock()  # a feature server writes from several threads; the connection is one
 
@@ -103,7 +104,8 @@ class MonotoneSqliteOnlineStore(WritesRows, ReadsBytes, SqliteOnlineStore):
         integers = _stored(rows.event_us), created_ts, rows.event_us, rows.known_us
         features = sorted(rows.values)
         groups = [(feature, (rows.keys, rows.values[feature], rows.texts[feature])) for feature in features]
-        image = database(_ARRIVING, [*_INTEGERS, "feature_name", *_REST], integers, groups)
+        can_deserialize = hasattr(connection, "deserialize")  # an SQLite may be built without
+        image = database(_ARRIVING, [*_INTEGERS, "feature_name", *_REST], integers, groups) if can_deserialize else None
         offset = time.localtime().tm_gmtoff  # what Feast's times lack of UTC
         sql = _UPSERT.format(
             table=_quoted(name),
