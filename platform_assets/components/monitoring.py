@@ -55,7 +55,7 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
         metadata={
             "champion": int(champion.version),
             "days judged": losses.height,
-            **_overall(figures),
+            **_overall(spec, figures),
             "table version": version,
             "loss over the baseline's": _ratio(losses),
             "errors": errors.about,
@@ -80,11 +80,13 @@ def _ratio(losses: pl.DataFrame) -> float:
     return float(losses["loss"].sum()) / below if below else 0.0
 
 
-def _overall(figures: pl.DataFrame | None) -> dict[str, float]:
-    """Figures over all forecasts of the window, each a number with a history plot in the UI."""
+def _overall(spec: ModelSpec, figures: pl.DataFrame | None) -> dict[str, float]:
+    """Losses over all forecasts of the window, each a number with a history plot in the UI."""
+    from platform_assets.science.tasks import TASKS
+
     if figures is None:
         return {}
-    overall = figures.filter(segment="")
+    overall = figures.filter(figures["metric"].is_in(TASKS[spec.task].compared), segment="")
     return {
         f"{metric}, last {WINDOW_DAYS} days": value for metric, value in overall.select("metric", "value").iter_rows()
     }
