@@ -92,12 +92,18 @@ def _said(path: Path, kind: str) -> dict[str, Said]:
             owner=said.get("owner", ""),
             tags=said.get("tags", {}),
             ttl=ast.unparse(written["ttl"]) if "ttl" in written else "none",
-            views=tuple(
-                (view.value if isinstance(view, ast.Subscript) else view).id  # pyright: ignore[reportAttributeAccessIssue]
-                for view in views
-            ),
+            views=tuple(_whole_view(path, view) for view in views),
         )
     return found
+
+
+def _whole_view(path: Path, view: ast.expr) -> str:
+    if not isinstance(view, ast.Name):
+        raise ConfigurationError(
+            f"{path}, line {view.lineno}: a service takes {ast.unparse(view)}, expected whole views",
+            hint="name the view alone, or define a view of these features",
+        )
+    return view.id
 
 
 def features_of(service: str) -> tuple[str, ...]:

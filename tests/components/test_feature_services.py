@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from platform_assets import names
+from platform_assets.components import service_features
 from platform_assets.components.service_features import said_of_view, service_version, services, view_version
 from platform_assets.defs.features.services.assets import feature_services
 from platform_assets.errors import ConfigurationError, FeatureStoreError
@@ -68,6 +69,17 @@ def test_what_is_not_written_out_is_refused_with_its_line(tmp_path: Path, monkey
     path.write_text("")
     with pytest.raises(ConfigurationError, match="defines no FeatureView with the name 'offer'"):
         said_of_view("offer")
+
+
+def test_a_part_of_a_view_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models read all features of a service's views; of a part the asset said that the registry was to be applied."""
+    path = copied_code(tmp_path, monkeypatch) / "feature_repo" / "services.py"
+    edit(path, "features=[demand_history, price_history, season, offer]", 'features=[season, offer[["planned_price"]]]')
+    monkeypatch.setattr(service_features, "SERVICES", path)
+    with pytest.raises(
+        ConfigurationError, match=r"line \d+: a service takes offer\[\['planned_price'\]\], expected whole"
+    ):
+        service_features.said_of_services.__wrapped__()
 
 
 def test_a_service_says_what_feast_says_of_it() -> None:
