@@ -41,31 +41,34 @@ _CACHE_KIB = 65_536  # of pages, so that a load of millions of values does not r
 _KEYS_A_READ = 10_000  # below SQLite's limit of parameters in one statement
 _EPOCH = datetime(1970, 1, 1)
 _QUARTER_US = 900_000_000
-# Ours: both times, and the event_ts that they belong to. Where Feast's own writer has been since, that one differs and
-# its whole seconds count.
-_OWN = ("event_us", "created_us", "own_event_ts")
-_STORED = "iif(own_event_ts IS event_ts, {own}_us, (coalesce({own}_ts, event_ts) + {offset}) * 1000000)"
+# Ours: what Feast's whole seconds lack of both times, and the event_ts that they belong to. Where Feast's own writer has
+# been since, that one differs, and its seconds alone count.
+_OWN = ("event_rest", "created_rest", "own_ts")
+_STORED = (
+    "(coalesce({row}{own}_ts, {row}event_ts) * 1000000"
+    " + iif({row}own_ts IS {row}event_ts, {row}{own}_rest, {offset} * 1000000))"
+)
 _ARRIVING = "arriving"  # the database, and its table, that rows come from
-_INTEGERS, _REST = ("event_ts", "created_ts", "event_us", "created_us"), ("entity_key", "value", "value_text")
+_INTEGERS, _OTHERS = ("event_ts", "created_ts", "event_rest", "created_rest"), ("entity_key", "value", "value_text")
 _UNTOLD = -(2**62)  # a created time that there is none
 _UPSERT = """
-INSERT INTO {table} (event_ts, created_ts, event_us, created_us, feature_name, entity_key, value, value_text, own_event_ts)
+INSERT INTO {table} (event_ts, created_ts, event_rest, created_rest, feature_name, entity_key, value, value_text, own_ts)
 {arriving}
 ON CONFLICT(entity_key, feature_name) DO UPDATE SET
     value = excluded.value, value_text = excluded.value_text,
     event_ts = excluded.event_ts, created_ts = excluded.created_ts,
-    event_us = excluded.event_us, created_us = excluded.created_us, own_event_ts = excluded.own_event_ts
-WHERE (excluded.event_us, excluded.created_us) >= ({event}, {created})
+    event_rest = excluded.event_rest, created_rest = excluded.created_rest, own_ts = excluded.own_ts
+WHERE ({new_event}, {new_created}) >= ({event}, {created})
 """
 _FROM_IMAGE = f"""
-SELECT event_ts, nullif(created_ts, {_UNTOLD}), event_us, created_us, feature_name, entity_key, value, value_text, event_ts
+SELECT event_ts, nullif(created_ts, {_UNTOLD}), event_rest, created_rest, feature_name, entity_key, value, value_text, event_ts
 FROM {_ARRIVING}.{_ARRIVING} WHERE true
 """
 _ONE_BY_ONE = f"VALUES (?1, nullif(?2, {_UNTOLD}), ?3, ?4, ?5, ?6, ?7, ?8, ?1)"
 # Feast's table, with the rows inside the primary key's B-tree: one insertion for each value where Feast needs three.
 _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT, vector_value BLOB,
-    event_ts timestamp, created_ts timestamp, event_us INTEGER, created_us INTEGER, own_event_ts INTEGER,
+    event_ts timestamp, created_ts timestamp, event_rest INTEGER, created_rest INTEGER, own_ts INTEGER,
     PRIMARY KEY(entity_key, feature_name)) WITHOUT ROWID
 """
 _VALUES = 200_000  # that one transaction writes
@@ -99,19 +102,23 @@ class MonotoneSqliteOnlineStore(WritesRows, ReadsBytes, SqliteOnlineStore):
                 self._merge(connection, name, some)
 
     def _merge(self, connection: sqlite3.Connection, name: str, rows: OnlineRows) -> None:
-        created_ts = _stored(rows.known_us)
+        event_ts, created_ts = _stored(rows.event_us), _stored(rows.known_us)
+        rests = rows.event_us - event_ts * 1_000_000, rows.known_us - created_ts * 1_000_000
+        rests[1][~rows.is_created_told] = rests[0][~rows.is_created_told]
         created_ts[~rows.is_created_told] = _UNTOLD
-        integers = _stored(rows.event_us), created_ts, rows.event_us, rows.known_us
+        integers = event_ts, created_ts, *rests
         features = sorted(rows.values)
         groups = [(feature, (rows.keys, rows.values[feature], rows.texts[feature])) for feature in features]
         can_deserialize = hasattr(connection, "deserialize")  # an SQLite may be built without
-        image = database(_ARRIVING, [*_INTEGERS, "feature_name", *_REST], integers, groups) if can_deserialize else None
+        image = (
+            database(_ARRIVING, [*_INTEGERS, "feature_name", *_OTHERS], integers, groups) if can_deserialize else None
+        )
         offset = time.localtime().tm_gmtoff  # what Feast's times lack of UTC
         sql = _UPSERT.format(
             table=_quoted(name),
             arriving=_ONE_BY_ONE if image is None else _FROM_IMAGE,
-            event=_STORED.format(own="event", offset=offset),
-            created=_STORED.format(own="created", offset=offset),
+            **{own: _STORED.format(own=own, row="", offset=offset) for own in ("event", "created")},
+            **{f"new_{own}": _STORED.format(own=own, row="excluded.", offset=offset) for own in ("event", "created")},
         )
         if image is not None:
             connection.deserialize(image, name=_ARRIVING)
@@ -181,7 +188,7 @@ class MonotoneSqliteOnlineStore(WritesRows, ReadsBytes, SqliteOnlineStore):
         connection, name = self._get_conn(config), _table(config, table)
         offset = time.localtime().tm_gmtoff
         us = (
-            _STORED.format(own="event", offset=offset)
+            _STORED.format(own="event", row="", offset=offset)
             if self._has_own(connection, name)
             else f"(event_ts + {offset}) * 1000000"
         )
