@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from platform_assets.science.retraining_policy import RetrainingPolicy
 
 LEAD_WEEKS: Final = 12  # that the gate and the first references look back on
+# Asked each week: a day less than so many weeks, which have an hour less where clocks are put forward.
 NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
-    "weekly": {"when": [{"staleness": 7}], "cooldown_days": 0},
-    "monthly": {"when": [{"staleness": 28}], "cooldown_days": 0},
-    "quarterly": {"when": [{"staleness": 91}], "cooldown_days": 0},
+    "weekly": {"when": [{"staleness": 6}], "cooldown_days": 0},
+    "monthly": {"when": [{"staleness": 27}], "cooldown_days": 0},
+    "quarterly": {"when": [{"staleness": 90}], "cooldown_days": 0},
     "drift": {"when": ["drift"]},
     "error": {"when": ["error"]},
 }
@@ -81,7 +82,7 @@ def backtest_policies(
     asked = {name: policy_named(name, spec) for name in policies if name not in ("never", THRESHOLD)}
     context = dg.build_asset_context(resources=resources_for(settings, source_of(settings)))
     made = matrix_of(spec, context.resources, weeks, rows, echo, lead=min(LEAD_WEEKS, weeks))
-    history, losses = _history(spec, made), made.losses.charged()
+    history, losses = _history(spec, made, context.resources.source.period_days), made.losses.charged()
     gate = GatePolicy.from_mapping(spec.gate)
     replayed: dict[str, Replayed] = {}
     for name, policy in asked.items():
@@ -105,7 +106,7 @@ def backtest_policies(
     return answer, "\n".join([_told(found, losses, price), "", sentence])
 
 
-def _history(spec: ModelSpec, made: Matrix) -> History:
+def _history(spec: ModelSpec, made: Matrix, period_days: int) -> History:
     """What a policy may see: the losses, and what was known of sales and features when each week began."""
     import polars as pl
 
@@ -129,7 +130,9 @@ def _history(spec: ModelSpec, made: Matrix) -> History:
         found = monitoring.input_drift(trained, issued, watched, weights=weights)
         return not monitoring.judge_inputs(found, champion=str(champion), as_of=made.losses.periods[now]).passed
 
-    return History(made.losses, made.known_at, tuple(rows), TASKS[spec.task].primary, has_drifted, newest_ticks)
+    return History(
+        made.losses, made.known_at, tuple(rows), TASKS[spec.task].primary, period_days, has_drifted, newest_ticks
+    )
 
 
 def _charged(found: Replayed, lead: int) -> Walk:

@@ -41,6 +41,7 @@ class History:
     known_at: tuple[datetime, ...]
     rows: tuple[int, ...]
     metric: str
+    period_days: int = 1  # of the source's periods; those of the replay are longer or as long
     has_drifted: Callable[[int, int], bool] | None = None
     ticks: Callable[[RetrainingPolicy, datetime], Iterable[Tick]] = lambda policy, now: ()
     verdicts: dict[tuple[int, int, str], bool] = field(default_factory=dict)  # of (champion, period, check), once each
@@ -171,7 +172,7 @@ def _evidence(
         trained_until=at[last],
         trained_at=at[last],
         rows_since_training=history.rows[now] - history.rows[last],
-        periods_since_training=(losses.periods[now] - losses.periods[last]).days,
+        periods_since_training=(losses.periods[now] - losses.periods[last]).days // history.period_days,
         signals=tuple(signals),
         measures=measures,
         ticks=tuple(history.ticks(policy, at[now])),
