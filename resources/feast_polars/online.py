@@ -7,7 +7,7 @@
 Feast's own store lets the last load win: loading an older window after a newer one reverts what is served, and parallel
 loads fail because the database is locked. Here the row with the greatest (event time, known-at time) stays, whatever
 the order of the loads. The file keeps Feast's format, so that Feast's own reader and feature server read it too; three
-columns beside Feast's hold both times in microseconds, where Feast keeps whole seconds.
+columns beside Feast's hold what its whole seconds lack of both times.
 """
 
 import sqlite3
