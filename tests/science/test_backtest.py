@@ -116,7 +116,9 @@ def test_a_cross_fitted_schedule_promises_less_where_there_is_only_noise() -> No
 
 def test_outcomes_add_up_and_are_paired_with_never() -> None:
     world = losses(5, 12, series=40, drift=0.1)
-    found = {o.name: o for o in backtest.outcomes(world, {"every 3": backtest.walk(world, backtest.every(3))}, price=2.0)}
+    found = {
+        o.name: o for o in backtest.outcomes(world, {"every 3": backtest.walk(world, backtest.every(3))}, price=2.0)
+    }
     never, third = found["never"], found["every 3"]
     assert (never.trainings, never.seconds, never.saved.estimate) == ((), 0.0, 0.0)  # pyright: ignore[reportOptionalMemberAccess]
     assert (third.trainings, third.seconds) == ((3, 6, 9), 9.0)
