@@ -13,6 +13,7 @@ from typing import Final
 import dagster as dg
 
 from platform_assets import names
+from platform_assets.components.model_settings import judged_by, made_by
 from platform_assets.science.demand import columns
 from resources.provenance import package_hash
 from resources.source_digest import SCIENCE, module_file, modules_behind
@@ -57,7 +58,10 @@ def _own(key: dg.AssetKey, source: str) -> str:
     if key == REGISTRY:
         return _files([repository])
     if (folder := defs / "models" / first).is_dir():
-        return _joined([_files([folder]), _science([*_MODEL, *_modules(folder)])])
+        settings, judged = folder / "defs.yaml", last == "champion"
+        own = [file for file in folder.rglob("*") if file.is_file() and file != settings]
+        gate = judged_by(settings) if judged else ""
+        return _joined([_files(own), made_by(settings), gate, _science([*_MODEL, *_modules(folder)])])
     if (folder := defs / names.GROUP_REPORTS / first).is_dir():
         return _joined([_files([folder]), _science(_modules(folder))])
     return package_hash(PROJECT)

@@ -12,6 +12,7 @@ import dagster as dg
 from pydantic import Field
 
 from platform_assets.components.feature_names import closest
+from platform_assets.components.model_settings import made_by
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.scaffolding import TrainedModelScaffolder
 from platform_assets.components.service_features import features_of, services
@@ -208,9 +209,7 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
         card = folder / "card.md"
         named = f"{module}.{self.trainer.rpartition('.')[0]}"
         settings = folder / "defs.yaml"
-        code = _code_behind(source, named, self.trainer.rpartition(".")[2]) + (
-            settings.read_bytes() if settings.exists() else b""
-        )
+        code = _code_behind(source, named, self.trainer.rpartition(".")[2]) + made_by(settings).encode()
         return ModelSpec(
             name=folder.name,
             module=named,

@@ -85,6 +85,20 @@ def test_the_examples_that_stand_commented_in_a_scaffolded_model_load(project: P
         assert spec.tuning["trials"] == 20
 
 
+def test_an_edited_policy_leaves_the_models_code_version_and_an_edited_recipe_does_not(project: Project) -> None:
+    def version() -> str:
+        with project.loaded() as spec:
+            return spec.code_version
+
+    first = version()
+    project.change(
+        "  kind:", "  retraining: {when: [code], cooldown_days: 1}\n  gate: {undecided: keep}\n  # why\n  kind:"
+    )
+    assert version() == first
+    project.change("  kind:", "  recent_density: 3.0\n  kind:")
+    assert version() != first
+
+
 MISSPELT = {
     "label": ("label: units", "label: unit", "unknown label 'unit'; known: units, is_dormant"),
     "task": ("task: quantiles", "task: quantile", "unknown task 'quantile'; known: quantiles, probability"),
