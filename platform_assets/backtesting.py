@@ -74,7 +74,7 @@ def backtest_policies(
     """
     import dagster as dg
 
-    from platform_assets.science import backtest
+    from platform_assets.science import backtest, backtest_plot
     from platform_assets.science.gate import GatePolicy
     from platform_assets.science.replay import replay
 
@@ -94,6 +94,9 @@ def backtest_policies(
     charge = price * float(losses.summed()[0].mean())
     found = backtest.outcomes(losses, walks, charge, seed=spec.seed)
     sentence = backtest.recommendation(found)
+    drawn = f"reports/{model}/backtest.svg"
+    context.resources.artifacts.put(drawn, backtest_plot.plot(found, charge).encode())
+    place = context.resources.artifacts.uri(drawn)
     answer = {
         "model": model,
         "state": str(settings.state),
@@ -102,8 +105,9 @@ def backtest_policies(
         "price_of_a_training": charge,
         "policies": [_plain(outcome, losses, replayed.get(outcome.name), made) for outcome in found],
         "recommendation": sentence,
+        "plot": place,
     }
-    return answer, "\n".join([_told(found, losses, price), "", sentence])
+    return answer, "\n".join([_told(found, losses, price), "", sentence, f"plot: {place}"])
 
 
 def _history(spec: ModelSpec, made: Matrix, period_days: int) -> History:

@@ -37,7 +37,7 @@ _STYLE: Final[dict[Any, Any]] = {
 }
 
 
-def _drawn(width: float, height: float, draw: Any, *, rows: int = 1, columns: int = 1, label: str) -> str:
+def drawn(width: float, height: float, draw: Any, *, rows: int = 1, columns: int = 1, label: str) -> str:
     """SVG element of a figure that `draw(axes)` fills; sizes in inches."""
     import matplotlib as mpl  # deferred: .6 CPU s
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -94,7 +94,7 @@ def forest(bars: Sequence[tuple[str, Interval]], *, label: str) -> str:
         axes.grid(axis="x", color="#eceef1", lw=0.8)
         axes.set_axisbelow(True)
 
-    return _drawn(7.6, 0.7 + 0.36 * max(len(bars), 1), draw, label=label)
+    return drawn(7.6, 0.7 + 0.36 * max(len(bars), 1), draw, label=label)
 
 
 def fans(examples: Sequence[Example], levels: Sequence[float], *, label: str) -> str:
@@ -111,7 +111,7 @@ def fans(examples: Sequence[Example], levels: Sequence[float], *, label: str) ->
         handles, names = panels[0].get_legend_handles_labels()
         panels[0].figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
 
-    return _drawn(9.2, 0.4 + 2.1 * rows, draw, rows=rows, columns=columns, label=label)
+    return drawn(9.2, 0.4 + 2.1 * rows, draw, rows=rows, columns=columns, label=label)
 
 
 def _fan(axes: Axes, example: Example, levels: Sequence[float]) -> None:
@@ -168,7 +168,7 @@ def calibration(levels: Sequence[LevelFigures], *, label: str) -> str:
         axes.set_ylim(-3, 103)
         axes.legend(frameon=False, fontsize=8.5, loc="upper left")
 
-    return _drawn(4.4, 3.5, draw, label=label)
+    return drawn(4.4, 3.5, draw, label=label)
 
 
 def by_horizon(points: Sequence[tuple[str, Mapping[str, Interval]]], *, label: str) -> str:
@@ -191,7 +191,7 @@ def by_horizon(points: Sequence[tuple[str, Mapping[str, Interval]]], *, label: s
         axes.set_ylabel("forecast error per period")
         axes.legend(frameon=False, fontsize=8.5, loc="lower right")
 
-    return _drawn(4.8, 3.0, draw, label=label)
+    return drawn(4.8, 3.0, draw, label=label)
 
 
 def reliability(bins: Mapping[str, Sequence[ReliabilityBin]], *, label: str) -> str:
@@ -214,7 +214,7 @@ def reliability(bins: Mapping[str, Sequence[ReliabilityBin]], *, label: str) -> 
         axes.set_ylabel("how often it came, %")
         axes.legend(frameon=False, fontsize=8.5, loc="upper left")
 
-    return _drawn(4.4, 3.5, draw, label=label)
+    return drawn(4.4, 3.5, draw, label=label)
 
 
 def roc(curves: Mapping[str, Sequence[tuple[float, float]]], *, label: str) -> str:
@@ -230,7 +230,7 @@ def roc(curves: Mapping[str, Sequence[tuple[float, float]]], *, label: str) -> s
         axes.set_ylabel("found, %")
         axes.legend(frameon=False, fontsize=8.5, loc="lower right")
 
-    return _drawn(4.4, 3.5, draw, label=label)
+    return drawn(4.4, 3.5, draw, label=label)
 
 
 def tiny_forest(bars: Sequence[tuple[str, Interval]], *, limit: int) -> str:

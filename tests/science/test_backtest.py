@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from platform_assets.errors import ConfigurationError, SchemaError
 from platform_assets.science import backtest
 from platform_assets.science.backtest import Losses, Past
+from platform_assets.science.backtest_plot import pareto_front, plot
 
 
 def losses(seed: int, periods: int = 6, series: int = 5, *, drift: float = 0.0) -> Losses:
@@ -166,3 +167,20 @@ def test_a_matrix_with_holes_is_refused(change: dict[str, np.ndarray], error: ty
 def test_an_interval_of_nothing_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         backtest.every(0)
+
+
+def test_the_front_holds_what_nobody_beats_and_the_plot_names_everybody() -> None:
+    world = losses(5, 12, series=40, drift=0.1)
+    walks = {f"every {n}": backtest.walk(world, backtest.every(n)) for n in (1, 2, 3, 5)}
+    found = backtest.outcomes(world, walks, price=2.0)
+    front = pareto_front(found)
+    walked = [o for o in found if o.trainings is not None and o.loss is not None]
+    for outcome in walked:
+        is_beaten = any(
+            len(o.trainings) <= len(outcome.trainings) and o.loss < outcome.loss  # pyright: ignore
+            for o in walked
+        )
+        assert (outcome in front) != is_beaten
+    svg = plot(found, 2.0)
+    assert all(f">{outcome.name}<" in svg for outcome in walked)
+    assert svg == plot(found, 2.0)

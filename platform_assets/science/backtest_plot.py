@@ -1,0 +1,56 @@
+"""What policies cost and what they gain, as one plot: the fewer trainings and the less loss, the better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from platform_assets.science.report_plots import INK, OURS, THEIRS, WORSE, drawn
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from platform_assets.science.backtest import Outcome
+
+
+def pareto_front(found: Sequence[Outcome]) -> list[Outcome]:
+    """Those that no other beats in trainings without losing more, fewest trainings first.
+
+    An outcome without a schedule of its own is left out.
+    """
+    front: list[Outcome] = []
+    least = float("inf")
+    for _, loss, outcome in sorted(_walked(found), key=lambda point: point[:2]):
+        if loss < least:
+            front.append(outcome)
+            least = loss
+    return front
+
+
+def _walked(found: Sequence[Outcome]) -> list[tuple[int, float, Outcome]]:
+    """Trainings and loss of those that have a schedule."""
+    return [(len(o.trainings), o.loss, o) for o in found if o.trainings is not None and o.loss is not None]
+
+
+def plot(found: Sequence[Outcome], price: float) -> str:
+    """SVG: trainings against loss in percent of never's, with the Pareto front and a line along which cost is that of never.
+
+    found: `never` first, as `outcomes` gives them. `price`: of a training, in units of loss.
+    """
+    points, front = _walked(found), _walked(pareto_front(found))
+    most, (_, alone, never) = max(count for count, _, _ in points), points[0]
+
+    def draw(axes: Sequence[Sequence[Axes]]) -> None:
+        ax = axes[0][0]
+        ax.plot([0, most], [100, 100 - 100 * price * most / alone], color=THEIRS, linewidth=0.8, linestyle="--")
+        ax.plot([n for n, _, _ in front], [100 * loss / alone for _, loss, _ in front], color=OURS, linewidth=1.2)
+        for count, loss, outcome in points:
+            at = (count, 100 * loss / alone)
+            ax.plot(*at, "o", color=WORSE if outcome.cost > never.cost else OURS, markersize=5)
+            ax.annotate(outcome.name, at, xytext=(5, 4), textcoords="offset points", color=INK, fontsize=8.5)
+        ax.set_xlabel("trainings")
+        ax.set_ylabel("loss, % of never's")
+        ax.margins(x=0.12, y=0.15)
+
+    about = "trainings and loss of each policy; the Pareto front, and dashed where cost equals never's"
+    return drawn(6.6, 3.6, draw, label=about)
