@@ -44,10 +44,13 @@ def plot(found: Sequence[Outcome], price: float) -> str:
         ax = axes[0][0]
         ax.plot([0, most], [100, 100 - 100 * price * most / alone], color=THEIRS, linewidth=0.8, linestyle="--")
         ax.plot([n for n, _, _ in front], [100 * loss / alone for _, loss, _ in front], color=OURS, linewidth=1.2)
+        names: dict[tuple[float, float], list[str]] = {}  # several policies may have trained alike
         for count, loss, outcome in points:
             at = (count, 100 * loss / alone)
+            names.setdefault(at, []).append(outcome.name)
             ax.plot(*at, "o", color=WORSE if outcome.cost > never.cost else OURS, markersize=5)
-            ax.annotate(outcome.name, at, xytext=(5, 4), textcoords="offset points", color=INK, fontsize=8.5)
+        for at, alike in names.items():
+            ax.annotate(", ".join(alike), at, xytext=(5, 4), textcoords="offset points", color=INK, fontsize=8.5)
         ax.set_xlabel("trainings")
         ax.set_ylabel("loss, % of never's")
         ax.margins(x=0.12, y=0.15)

@@ -182,5 +182,5 @@ def test_the_front_holds_what_nobody_beats_and_the_plot_names_everybody() -> Non
         )
         assert (outcome in front) != is_beaten
     svg = plot(found, 2.0)
-    assert all(f">{outcome.name}<" in svg for outcome in walked)
+    assert all(outcome.name in svg for outcome in walked)
     assert svg == plot(found, 2.0)
