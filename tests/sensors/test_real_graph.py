@@ -79,7 +79,8 @@ def test_a_failed_blocking_check_of_a_view_holds_the_forecasts(
     ticks = Ticks(graph, instance)
     ticks.next()
     view = dg.AssetKey(["features", "demand_history"])
-    [check, *_] = [node.key for node in graph.resolve_asset_graph().asset_check_nodes if node.key.asset_key == view]
+    nodes = graph.resolve_asset_graph().asset_check_nodes
+    [check, *_] = [node.key for node in nodes if node.key.asset_key == view and node.blocking]
     moved(instance, graph, "features/demand_history")
     instance.report_runless_asset_event(dg.AssetCheckEvaluation(view, check.name, False, {}, blocking=True))
     assert not {"demand/predictions", "online/demand_history"} & ticks.next()
