@@ -43,6 +43,7 @@ def matrix_of(spec: ModelSpec, res: Any, weeks: int, rows: int, echo: Echo, *, l
     from platform_assets.components.evaluating import observed
     from platform_assets.components.training_set import known_sales
     from platform_assets.science import backtest, baselines
+    from platform_assets.science.fingerprint import content_hash
     from platform_assets.science.tasks import TASKS
 
     task, sales = TASKS[spec.task], known_sales(res)
@@ -62,12 +63,13 @@ def matrix_of(spec: ModelSpec, res: Any, weeks: int, rows: int, echo: Echo, *, l
     other = baselines.for_rows(
         [task.baselines[0]], judged, observed(sales), task, period_days=res.source.period_days, seed=spec.seed
     )[task.baselines[0]]
+    judged_hash = content_hash(judged)
     loss = np.full((weeks, weeks, series.len()), np.nan)
     seconds, began = np.zeros(weeks), time.monotonic()
     for number, start in enumerate(starts):
         cut = judged.filter(judged["week_on"] == start)["issued_at"].min()
         cuts.append(cut)  # pyright: ignore[reportArgumentType]
-        kept, seconds[number], is_new = _scored(spec, res, fit, judged, cut, rows)
+        kept, seconds[number], is_new = _scored(spec, res, fit, judged, judged_hash, cut, rows)
         loss[number] = by_week(kept)
         loss[number, :number] = np.nan  # weeks that it has been trained on
         left = (time.monotonic() - began) / (number + 1) * (weeks - number - 1)
@@ -124,7 +126,7 @@ def _rows(
 
 
 def _scored(
-    spec: ModelSpec, res: Any, fit: pl.DataFrame, judged: pl.DataFrame, cut: Any, rows: int
+    spec: ModelSpec, res: Any, fit: pl.DataFrame, judged: pl.DataFrame, judged_hash: str, cut: Any, rows: int
 ) -> tuple[Any, float, bool]:
     """Loss of each judged row under the training of this cut, its seconds, and whether it was made just now."""
     import polars as pl
@@ -135,7 +137,7 @@ def _scored(
     from platform_assets.science.tasks import TASKS
 
     task, known = TASKS[spec.task], fit.filter(fit_mask(fit, cut))
-    made_of = [spec.code_version, spec.seed, rows, content_hash(known), content_hash(judged)]
+    made_of = [spec.code_version, spec.seed, rows, content_hash(known), judged_hash]
     key = f"{FOLDER}/{spec.name}/{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]}.parquet"
     try:
         kept = pl.read_parquet(io.BytesIO(res.artifacts.get(key)))

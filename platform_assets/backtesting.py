@@ -8,6 +8,7 @@ decides, and the gate lets its trainings through or not.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -126,12 +127,15 @@ def _history(spec: ModelSpec, made: Matrix, period_days: int) -> History:
     watched = [name for name in spec.features if name not in columns.CALENDAR]
     near = made.fit.filter(pl.col("horizon_days") <= WEEK_DAYS)  # as far ahead as the weeks are judged
 
+    @cache
+    def weights_at(now: int) -> pl.DataFrame:
+        sales = made.sales.filter(pl.col(names.KNOWN_AT) <= made.known_at[now])
+        return sampling.last_weights(sales, are_targets_open=spec.label == names.UNITS)
+
     def has_drifted(champion: int, now: int) -> bool:
         issued = made.judged.filter(pl.col("week_on") == made.losses.periods[now])
         trained = near.filter(fit_mask(near, made.known_at[champion]))
-        sales = made.sales.filter(pl.col(names.KNOWN_AT) <= made.known_at[now])
-        weights = sampling.last_weights(sales, are_targets_open=spec.label == names.UNITS)
-        found = monitoring.input_drift(trained, issued, watched, weights=weights)
+        found = monitoring.input_drift(trained, issued, watched, weights=weights_at(now))
         return not monitoring.judge_inputs(found, champion=str(champion), as_of=made.losses.periods[now]).passed
 
     return History(

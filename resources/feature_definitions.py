@@ -35,13 +35,20 @@ def digest_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
+def plain_types() -> "dict[str, pl.DataType]":
+    """Feast's types that have one type of a table's column."""
+    import polars as pl
+
+    return {
+        "Float64": pl.Float64(), "Float32": pl.Float32(), "Int64": pl.Int64(), "Int32": pl.Int32(), "Bool": pl.Boolean(),
+        "String": pl.String(),
+    }  # fmt: skip
+
+
 def polars_type(feast_type: str) -> "pl.DataType":
     import polars as pl
 
-    types: dict[str, Any] = {
-        "Float64": pl.Float64(), "Float32": pl.Float32(), "Int64": pl.Int64(), "Int32": pl.Int32(), "Bool": pl.Boolean(),
-        "String": pl.String(), "Array(Float32)": pl.List(pl.Float32), "Array(Float64)": pl.List(pl.Float64),
-    }  # fmt: skip
+    types = {**plain_types(), "Array(Float32)": pl.List(pl.Float32), "Array(Float64)": pl.List(pl.Float64)}
     if feast_type not in types:
         raise FeatureStoreError(f"feature type {feast_type} is not served here; known: {', '.join(types)}")
     return types[feast_type]

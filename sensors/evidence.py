@@ -1,6 +1,6 @@
 """What the instance, the ledger and the tables say about a model when its retraining is decided on."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import chain
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import dagster as dg
 from dagster import DagsterRunStatus as Status
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.data_version import CODE_VERSION_TAG
 from dagster._core.definitions.freshness import FreshnessState
 from dagster._core.storage.asset_check_execution_record import (
@@ -121,12 +122,19 @@ def _facts(found: AssetCheckExecutionRecord) -> dict[str, Any]:
     return values
 
 
+def _upstream(context: dg.SensorEvaluationContext, model: str) -> tuple[BaseAssetGraph[Any], Set[dg.AssetKey]] | None:
+    """The graph, and all that the model's training set is made from; None where the sensor has no graph."""
+    if context.repository_def is None:
+        return None
+    graph = context.repository_def.asset_graph
+    return graph, graph.get_ancestor_asset_keys(dg.AssetKey(names.model_key(model, "training_set")))
+
+
 def _failed_data_checks(context: dg.SensorEvaluationContext, model: str) -> Iterator[str]:
     """Blocking checks on anything upstream of the training set whose newest evaluation failed with an error."""
-    graph = context.repository_def.asset_graph if context.repository_def is not None else None
-    if graph is None:
+    if (found := _upstream(context, model)) is None:
         return
-    upstream = graph.get_ancestor_asset_keys(dg.AssetKey(names.model_key(model, "training_set")))
+    graph, upstream = found
     blocking = [node.key for node in graph.asset_check_nodes if node.blocking and node.key.asset_key in upstream]
     for key in blocking:
         newest = next(_evaluations(context.instance, key, first=1), None)
@@ -137,10 +145,9 @@ def _failed_data_checks(context: dg.SensorEvaluationContext, model: str) -> Iter
 
 def _overdue_inputs(context: dg.SensorEvaluationContext, model: str) -> Iterator[str]:
     """What the training set reads and has a freshness policy that it fails; a source that ended has none."""
-    graph = context.repository_def.asset_graph if context.repository_def is not None else None
-    if graph is None:
+    if (read := _upstream(context, model)) is None:
         return
-    upstream = graph.get_ancestor_asset_keys(dg.AssetKey(names.model_key(model, "training_set")))
+    graph, upstream = read
     watched = [key for key in upstream if graph.has(key) and graph.get(key).freshness_policy is not None]
     for key, found in sorted(context.instance.get_freshness_state_records(watched).items()):
         if found.freshness_state is FreshnessState.FAIL:
@@ -208,11 +215,11 @@ def _measures(
 
 def _codes(context: dg.SensorEvaluationContext, model: str, ended: datetime) -> tuple[str | None, str | None]:
     """Digests of the code versions of the model and its features: as they stand, and as the last training met them."""
-    graph = context.repository_def.asset_graph if context.repository_def is not None else None
-    trained = dg.AssetKey(names.model_key(model, "training_set"))
-    if graph is None or not graph.has(trained):
+    if (found := _upstream(context, model)) is None:
         return None, None
-    views = [key for key in graph.get_ancestor_asset_keys(trained) if key.path[0] == names.GROUP_FEATURES]
+    graph, upstream = found
+    views = [key for key in upstream if key.path[0] == names.GROUP_FEATURES]
+    trained = dg.AssetKey(names.model_key(model, "training_set"))
     keys = sorted([*views, trained, dg.AssetKey(names.model_key(model, "candidate"))])
     stands = [graph.get(key).code_version for key in keys]
     return _digest(keys, stands), _digest(keys, [_code_at(context.instance, key, ended) for key in keys])

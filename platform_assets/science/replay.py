@@ -72,11 +72,9 @@ def replay(history: History, policy: RetrainingPolicy, gate: GatePolicy, *, seed
     answers = np.zeros(count, dtype=np.int64)
     answering = last = history.lead
     trained, reasons, promoted, past = list[int](), list[str](), list[int](), list[PastRetraining]()
-    judged: list[tuple[int, int]] = []  # champion and period, newest last
     for now in range(history.lead, count):
         if now > history.lead:
-            judged.append((answering, now))
-            decision = decide(_evidence(history, policy, judged, answering, last, now), policy, past)
+            decision = decide(_evidence(history, policy, answering, last, now), policy, past)
             if decision.trigger is not None and decision.episode is not None:
                 past.append(PastRetraining(decision.trigger, decision.episode, history.known_at[now]))
                 trained.append(now)
@@ -132,28 +130,25 @@ def passes(losses: Losses, policy: GatePolicy, champion: int, candidate: int, *,
 def _evidence(
     history: History,
     policy: RetrainingPolicy,
-    judged: list[tuple[int, int]],
     answering: int,
     last: int,
     now: int,
 ) -> RetrainingEvidence:
     losses, at = history.losses, history.known_at
-    version = str(answering)
+    version, judged = str(answering), range(now, answering, -1)  # periods that began under it, newest first
     signals = []
     for kind in (Drift, Error):
         if any(isinstance(part, kind) for part in policy.parts):
             verdicts = (
-                (losses.periods[period - 1].isoformat(), _has_failed(history, kind.kind, champion, period))
-                for champion, period in reversed(judged)
-                if champion == answering
+                (losses.periods[period - 1].isoformat(), _has_failed(history, kind.kind, answering, period))
+                for period in judged
             )
             signals.append(Signal(kind.kind, version, alarm_since(verdicts, policy.alarms_of(kind.kind))))
     measures = ()
-    if any(isinstance(part, Performance) for part in policy.parts) and now > answering:
+    if any(isinstance(part, Performance) for part in policy.parts):
         spans = [
             (losses.periods[period - 1].isoformat(), slice(max(answering, period - _window(losses)), period))
-            for champion, period in judged
-            if champion == answering
+            for period in judged
         ]
         measures = tuple(
             Measure(

@@ -17,6 +17,7 @@ from platform_assets.science.retraining_triggers import (
     SHORT,
     Alarms,
     All,
+    Checked,
     Drift,
     Error,
     Staleness,
@@ -84,7 +85,7 @@ class RetrainingPolicy:
         if list(self.follow_up_weeks) != sorted(set(self.follow_up_weeks)):
             raise wrong("follow_up_weeks", list(self.follow_up_weeks), "weeks in ascending order, each once")
         for kind in ("drift", "error"):
-            asked = {part.alarms for part in self.parts if isinstance(part, Drift | Error) and part.kind == kind}
+            asked = {part.alarms for part in self.parts if isinstance(part, Checked) and part.kind == kind}
             if len(asked) > 1:
                 raise ConfigurationError(
                     f"retraining: `{kind}` is asked for with different `alarms`", hint="choose one"
@@ -97,7 +98,7 @@ class RetrainingPolicy:
 
     def alarms_of(self, kind: str) -> Alarms:
         """How many alarms the policy wants of the checks `drift` or `error`; one where it asks for none."""
-        return next((p.alarms for p in self.parts if isinstance(p, Drift | Error) and p.kind == kind), Alarms())
+        return next((p.alarms for p in self.parts if isinstance(p, Checked) and p.kind == kind), Alarms())
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:

@@ -82,11 +82,17 @@ class Trigger:
 
 
 @dataclass(frozen=True)
-class Drift(Trigger):
+class Checked(Trigger):
+    """A check of `MODEL/monitoring` fails."""
+
+    alarms: Alarms = Alarms()
+
+
+@dataclass(frozen=True)
+class Drift(Checked):
     """The check `feature_drift` of the champion's inputs fails."""
 
     kind: ClassVar[str] = "drift"
-    alarms: Alarms = Alarms()
 
     @property
     def told(self) -> str:
@@ -94,11 +100,10 @@ class Drift(Trigger):
 
 
 @dataclass(frozen=True)
-class Error(Trigger):
+class Error(Checked):
     """The check `error` fails: the champion's loss over a baseline's is above that of its backtest."""
 
     kind: ClassVar[str] = "error"
-    alarms: Alarms = Alarms()
 
     @property
     def told(self) -> str:
@@ -106,53 +111,59 @@ class Error(Trigger):
 
 
 @dataclass(frozen=True)
-class Performance(Trigger):
-    """A figure of the forecasts whose labels have come is beyond a limit; against `baseline` it is their ratio."""
+class Limited(Trigger):
+    """A measure is beyond a limit, which is one of `above` and `below`."""
 
-    kind: ClassVar[str] = "performance"
     metric: str
     above: float | None = None
     below: float | None = None
-    segment: str = ""
-    against: str | None = None
     alarms: Alarms = Alarms()
 
     def __post_init__(self) -> None:
-        _one_limit(self.kind, self.above, self.below)
-        if self.against not in (None, "baseline"):
-            raise wrong(f"{self.kind}.against", self.against, "`baseline`, or nothing for the figure itself")
+        if (self.above is None) == (self.below is None):
+            raise ConfigurationError(f"retraining: `{self.kind}` needs one of `above` and `below`")
+        name, value = ("above", self.above) if self.above is not None else ("below", self.below)
+        number(f"{self.kind}.{name}", value, "a number", least=float("-inf"), is_open=True)
 
     def is_beyond(self, value: float) -> bool:
-        """Whether a figure is past the limit."""
-        return _is_beyond(value, self.above, self.below)
+        """Whether a measure is past the limit."""
+        return (self.above is not None and value > self.above) or (self.below is not None and value < self.below)
+
+    @property
+    def limit(self) -> str:
+        """What is past it, in words."""
+        return f"above {self.above:g}" if self.above is not None else f"below {self.below:g}"
+
+
+@dataclass(frozen=True)
+class Performance(Limited):
+    """A figure of the forecasts whose labels have come is beyond a limit; against `baseline` it is their ratio."""
+
+    kind: ClassVar[str] = "performance"
+    segment: str = ""
+    against: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.against not in (None, "baseline"):
+            raise wrong(f"{self.kind}.against", self.against, "`baseline`, or nothing for the figure itself")
 
     @property
     def told(self) -> str:
         of = f"{self.metric} over the {self.against}'s" if self.against else self.metric
         where = f" in {self.segment}" if self.segment else ""
-        return f"{of}{where} is {_limit(self.above, self.below)} ({self.alarms})"
+        return f"{of}{where} is {self.limit} ({self.alarms})"
 
 
 @dataclass(frozen=True)
-class Operations(Trigger):
+class Operations(Limited):
     """A measure of the running service, such as latency, cost or errors, is beyond a limit."""
 
     kind: ClassVar[str] = "operations"
-    metric: str
-    above: float | None = None
-    below: float | None = None
-    alarms: Alarms = Alarms()
-
-    def __post_init__(self) -> None:
-        _one_limit(self.kind, self.above, self.below)
-
-    def is_beyond(self, value: float) -> bool:
-        """Whether a measure is past the limit."""
-        return _is_beyond(value, self.above, self.below)
 
     @property
     def told(self) -> str:
-        return f"the service's {self.metric} is {_limit(self.above, self.below)} ({self.alarms})"
+        return f"the service's {self.metric} is {self.limit} ({self.alarms})"
 
 
 @dataclass(frozen=True)
@@ -274,18 +285,3 @@ def zone(key: str, value: object) -> None:
         ZoneInfo(str(value))
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise wrong(key, value, "a time zone such as Europe/London") from error
-
-
-def _one_limit(kind: str, above: object, below: object) -> None:
-    if (above is None) == (below is None):
-        raise ConfigurationError(f"retraining: `{kind}` needs one of `above` and `below`")
-    name, value = ("above", above) if above is not None else ("below", below)
-    number(f"{kind}.{name}", value, "a number", least=float("-inf"), is_open=True)
-
-
-def _is_beyond(value: float, above: float | None, below: float | None) -> bool:
-    return (above is not None and value > above) or (below is not None and value < below)
-
-
-def _limit(above: float | None, below: float | None) -> str:
-    return f"above {above:g}" if above is not None else f"below {below:g}"

@@ -28,7 +28,7 @@ from resources.feast_polars.answers import AT, Answer, once
 from resources.feast_polars.declared import rows_of
 from resources.feast_polars.entity_rows import EVENT_TIMESTAMP, as_rows, time_column, times, whole_numbers
 from resources.feast_polars.retrieval import PolarsRetrievalJob
-from resources.feast_polars.sources import Sources, in_utc
+from resources.feast_polars.sources import Sources, batch_source, in_utc
 from resources.feast_polars.writes import add_file, append
 
 
@@ -161,7 +161,7 @@ class PolarsOfflineStore(OfflineStore):
         table: pa.Table,
         progress: Callable[[int], Any] | None,
     ) -> None:
-        append(table, _batch_source(feature_view), _sources(config))
+        append(table, batch_source(feature_view), _sources(config))
         if progress:
             progress(table.num_rows)
 
@@ -199,19 +199,12 @@ def _settings(config: RepoConfig) -> PolarsOfflineStoreConfig:
 
 def _sources(config: RepoConfig) -> Sources:
     settings = _settings(config)
-    repo, root = Path(config.repo_path or "."), settings.root or "."
-    return Sources(root=root if "://" in root else str(repo / root), options=settings.storage_options)
-
-
-def _batch_source(view: FeatureView) -> DataSource:
-    if view.batch_source is None:
-        raise FeatureStoreError(f"feature view `{view.name}` has no batch source, so it has no history")
-    return view.batch_source
+    return Sources.of(config, settings.root, settings.storage_options)
 
 
 def _view(sources: Sources, view: FeatureView, features: Sequence[str]) -> View:
     """Feast's view in the terms of the join: source columns mapped to entity columns and feature names."""
-    source = _batch_source(view)
+    source = batch_source(view)
     stored = {name: column for column, name in source.field_mapping.items()}
     event = stored.get(source.timestamp_field, source.timestamp_field)
     known = stored.get(source.created_timestamp_column, source.created_timestamp_column) or None

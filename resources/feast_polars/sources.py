@@ -16,6 +16,8 @@ from resources.table_damage import HINT, damage_of, damage_of_files
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
+    from feast.feature_view import FeatureView
+    from feast.repo_config import RepoConfig
 
 
 @dataclass
@@ -89,6 +91,12 @@ class Sources:
             raise FeatureStoreError(f"source `{source.name}`: {uri} cannot be read: {error}") from error
         return scanned
 
+    @classmethod
+    def of(cls, config: "RepoConfig", root: str | None, options: dict[str, str]) -> "Sources":
+        """The sources of a Feast repository whose relative paths start from `root`, by default from itself."""
+        repo, start = Path(config.repo_path or "."), root or "."
+        return cls(root=start if "://" in start else str(repo / start), options=options)
+
     def _check(self, source: DataSource, damage: str | None, hint: str) -> None:
         if damage is not None:
             raise FeatureStoreError(f"source `{source.name}`: {damage}", hint=hint)
@@ -144,3 +152,13 @@ def in_utc(frame: pl.LazyFrame, *columns: str | None) -> pl.LazyFrame:
     schema = frame.collect_schema()
     naive = [name for name in columns if name and getattr(schema.get(name), "time_zone", "") is None]
     return frame.with_columns(pl.col(naive).dt.replace_time_zone("UTC")) if naive else frame
+
+
+def batch_source(view: "FeatureView") -> DataSource:
+    """Where the view's rows lie.
+
+    Raises: FeatureStoreError for a view without history.
+    """
+    if view.batch_source is None:
+        raise FeatureStoreError(f"feature view `{view.name}` has no batch source, so it has no history")
+    return view.batch_source

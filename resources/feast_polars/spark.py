@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import reduce
-from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
@@ -33,7 +32,7 @@ from pyspark.sql import functions as F
 
 from platform_assets.errors import FeatureStoreError
 from resources.feast_polars.entity_rows import EVENT_TIMESTAMP, as_rows, time_column, times
-from resources.feast_polars.sources import Sources
+from resources.feast_polars.sources import Sources, batch_source
 from resources.feast_polars.spark_tables import known_then, spark_source, stored_names
 from resources.feast_polars.writes import append
 
@@ -148,7 +147,7 @@ class KnownThenSparkOfflineStore(SparkOfflineStore):
     def offline_write_batch(
         config: RepoConfig, feature_view: FeatureView, table: pa.Table, progress: Callable[[int], Any] | None
     ) -> None:
-        append(table, _source(feature_view), _sources(config))
+        append(table, batch_source(feature_view), _sources(config))
         if progress:
             progress(table.num_rows)
 
@@ -184,14 +183,7 @@ def _settings(config: RepoConfig) -> KnownThenSparkOfflineStoreConfig:
 
 def _sources(config: RepoConfig) -> Sources:
     settings = _settings(config)
-    repo, root = Path(config.repo_path or "."), settings.root or "."
-    return Sources(root=root if "://" in root else str(repo / root), options=settings.storage_options)
-
-
-def _source(view: FeatureView) -> DataSource:
-    if view.batch_source is None:
-        raise FeatureStoreError(f"feature view `{view.name}` has no batch source, so it has no history")
-    return view.batch_source
+    return Sources.of(config, settings.root, settings.storage_options)
 
 
 def _readable(spark: SparkSession, sources: Sources, view: FeatureView) -> FeatureView:
@@ -201,7 +193,7 @@ def _readable(spark: SparkSession, sources: Sources, view: FeatureView) -> Featu
             f"feature view `{view.name}`: its TTL of {view.ttl} is no whole number of seconds; Spark's store cuts it off",
             hint="give whole seconds",
         )
-    source = _source(view)
+    source = batch_source(view)
     readable = copy.copy(view)
     readable.batch_source = spark_source(known_then(spark, sources, source, list(_keys(view))), source)
     return readable
@@ -209,7 +201,7 @@ def _readable(spark: SparkSession, sources: Sources, view: FeatureView) -> Featu
 
 def _keys(view: FeatureView) -> dict[str, str]:
     """Column of the view's files to column of the entity rows."""
-    stored = {name: column for column, name in _source(view).field_mapping.items()}
+    stored = {name: column for column, name in batch_source(view).field_mapping.items()}
     names = [column.name for column in view.entity_columns if column.name != DUMMY_ENTITY_ID]
     return {stored.get(name, name): view.projection.join_key_map.get(name, name) for name in names}
 
@@ -225,7 +217,7 @@ def _rows_between(spark: SparkSession, views: Sequence[FeatureView], start: date
     """The entities and times of all views' own rows in the range; Feast would ask each entity once, at the end."""
 
     def of(view: FeatureView) -> DataFrame:
-        source = _source(view)
+        source = batch_source(view)
         event, _ = stored_names(source)
         inside = F.col(event).between(F.lit(start.astimezone(UTC)), F.lit(end.astimezone(UTC)))
         columns = [F.col(column).alias(name) for column, name in _keys(view).items()]

@@ -12,18 +12,10 @@ import polars as pl
 
 from platform_assets.errors import ConfigurationError, EmptyFrameError, FeatureStoreError, SchemaError
 from resources.feast_repository.description import Description, Source, View
+from resources.feature_definitions import plain_types
 from resources.table_schema import check_storable
 
 _TIME = pl.Datetime("us", "UTC")
-# Feast's types that have one type of a table's column.
-_TYPES = {
-    "Int32": pl.Int32(),
-    "Int64": pl.Int64(),
-    "Float32": pl.Float32(),
-    "Float64": pl.Float64(),
-    "Bool": pl.Boolean(),
-    "String": pl.String(),
-}
 
 
 def call(function: str, start: datetime, end: datetime) -> pl.DataFrame:
@@ -137,9 +129,9 @@ def _as_declared(rows: pl.DataFrame, view: View, source: Source, uri: object) ->
 
     Raises: SchemaError for another type of a plain column.
     """
-    back = {feature: column for column, feature in source.mapping.items()}
+    back, types = {feature: column for column, feature in source.mapping.items()}, plain_types()
     for column in (*view.keys, *view.features):
-        expected = _TYPES.get(column.dtype)
+        expected = types.get(column.dtype)
         found = rows.schema[back.get(column.name, column.name)]
         if expected is not None and found != expected:
             raise SchemaError(
