@@ -16,7 +16,8 @@ from platform_assets.errors import EmptyFrameError, SchemaError
 Floats = NDArray[np.float64]
 
 EMPTY_SHARE: Final = 1e-4  # stands for the share of a bin without rows: its logarithm must be finite
-CELLS: Final = 1 << 16  # of a grid: 64 values each of a million
+CELLS: Final = 1 << 16  # of a grid at most
+PER_CELL: Final = 16  # values, where the reference is so small that the grid has fewer cells
 CHUNK: Final = 1 << 18  # values placed at once: their cells stay in the cache
 SIGN: Final = np.int64(0x7FFFFFFFFFFFFFFF)
 
@@ -32,12 +33,18 @@ class Grid:
     low: float
     width: float
     of_bits: bool
+    count: int
 
     def cells(self, values: Floats) -> NDArray[np.int32]:
-        """Cell of each value, within [0, CELLS); never falls where the value rises."""
+        """Cell of each value, within [0, count); never falls where the value rises."""
         scale = _ordered_bits(values) if self.of_bits else values
         with np.errstate(over="ignore"):
-            return np.clip((scale - self.low) / self.width, 0, CELLS - 1).astype(np.int32)
+            return np.clip((scale - self.low) / self.width, 0.0, self.count - 1.0).astype(np.int32)
+
+    def bounds(self) -> Floats:
+        """(count,) where each cell begins; the first and the last have no end on the outside."""
+        scale = np.arange(self.count, dtype=np.float64) * self.width + self.low
+        return _of_bits(scale.astype(np.int64)) if self.of_bits else scale
 
     @classmethod
     def over(cls, ordered: Floats) -> "Grid":
@@ -46,12 +53,13 @@ class Grid:
         finite = ordered[np.isfinite(ordered)]
         if not np.isfinite(low) or not np.isfinite(high):
             low, high = (finite[0], finite[-1]) if finite.size else (0.0, 1.0)
-        ends = np.array([low, high])
+        ends, count = np.array([low, high]), min(CELLS, max(PER_CELL, 1 << (ordered.size // PER_CELL).bit_length()))
         bits = _ordered_bits(ends)
         grids = [
-            cls(float(first), max(float(last) - float(first), np.finfo(np.float64).tiny) / (CELLS - 2), of_bits)
+            cls(float(first), max(float(last) - float(first), np.finfo(np.float64).tiny) / (count - 1), of_bits, count)
             for (first, last), of_bits in ((ends, False), (bits, True))
         ]
+        grids = [grid for grid in grids if np.isfinite(grid.width)]
         return min(grids, key=lambda grid: np.bincount(grid.cells(ordered)).max())
 
 
@@ -63,8 +71,9 @@ class Reference:
     values: Floats  # (n,) ascending, without nulls and NaN
     missing: int  # rows without a value
     grid: Grid
-    up_to: NDArray[np.int64]  # (CELLS,) values in this cell and all below
-    only: Floats  # (CELLS,) the value of a cell that holds no other; NaN where it holds none or several
+    up_to: NDArray[np.int64]  # (cells,) values in this cell and all below
+    only: Floats  # (cells,) the value of a cell that holds no other; NaN where it holds none or several
+    above: Floats  # (cells,) sum of what each value of a cell is above the cell's beginning
 
     @classmethod
     def of(cls, column: pl.Series) -> "Reference":
@@ -76,7 +85,8 @@ class Reference:
         least = ordered[np.minimum(np.r_[0, up_to[:-1]], ordered.size - 1)]
         greatest = ordered[np.maximum(up_to - 1, 0)]
         only = np.where((np.diff(up_to, prepend=0) > 0) & (least == greatest), greatest, np.nan)
-        return cls(column.name, ordered, missing, grid, up_to, only)
+        above = _sums(grid, ordered, grid.bounds())
+        return cls(column.name, ordered, missing, grid, up_to, only, above)
 
     @property
     def missing_share(self) -> float:
@@ -97,7 +107,7 @@ class Current:
 
     values: Floats  # (m,) without nulls and NaN
     missing: int
-    up_to: NDArray[np.int64]  # (CELLS,) values in this cell and all below
+    up_to: NDArray[np.int64]  # (cells,) values in this cell and all below
 
     @classmethod
     def of(cls, column: pl.Series, reference: Reference) -> "Current":
@@ -105,9 +115,13 @@ class Current:
         values, missing = known(column)
         return cls(values, missing, np.cumsum(_histogram(reference.grid, values)))
 
+    def above(self, grid: Grid, bounds: Floats) -> Floats:
+        """(cells,) sum of what each value of a cell is above the cell's beginning."""
+        return _sums(grid, self.values, bounds)
+
     def differs(self, is_wanted: NDArray[np.bool_], reference: Reference) -> NDArray[np.bool_]:
         """The wanted cells in which a value is not the reference's only one."""
-        found = np.zeros(CELLS, dtype=np.bool_)
+        found = np.zeros(reference.grid.count, dtype=np.bool_)
         for start in range(0, self.values.size, CHUNK):
             chunk = self.values[start : start + CHUNK]
             cells = reference.grid.cells(chunk)
@@ -176,13 +190,52 @@ def kolmogorov_smirnov_p(statistic: float, rows_reference: int, rows_current: in
 def wasserstein(reference: Reference, current: Current) -> float:
     """Area between the two distribution functions, in the column's unit: the mean distance that a value has moved.
 
-    Source: Vallender (1974), first Wasserstein distance on the line, as the integral over quantiles.
+    In a cell of the grid throughout which one function is above the other, the area between them follows from how many
+    values the cell holds and from their sum. Only the cells in which they may cross are sorted.
+    Returns: NaN where a value is infinite.
+    Source: Vallender (1974), first Wasserstein distance on the line.
     """
-    n, m, ordered = reference.values.size, current.values.size, np.sort(current.values)
-    # Quantile functions are steps: their ends, in units of 1 / (n m), in the order of two merged runs.
-    ends = np.sort(np.concatenate([np.arange(1, n + 1) * m, np.arange(1, m + 1) * n]), kind="stable")
-    gaps = np.abs(reference.values[(ends - 1) // m] - ordered[(ends - 1) // n])
-    return float(gaps @ np.diff(ends, prepend=0)) / n / m
+    ends = np.array([reference.values[0], reference.values[-1], current.values.min(), current.values.max()])
+    if not np.isfinite(ends).all():
+        return float("nan")
+    n, m = reference.values.size, current.values.size
+    bounds = reference.grid.bounds()
+    width = np.diff(bounds, append=bounds[-1])
+    kept, came = np.diff(reference.up_to, prepend=0), np.diff(current.up_to, prepend=0)
+    first, second = np.r_[0, reference.up_to] / n, np.r_[0, current.up_to] / m
+    is_open = (first[:-1] < second[1:]) & (second[:-1] < first[1:]) & (kept + came > 0)
+    is_open[[0, -1]] = True  # no end on the outside
+    ties = is_open & ~np.isnan(reference.only)
+    if ties.any():
+        ties &= ~current.differs(ties, reference)
+        ties[[0, -1]] = False
+        is_open &= ~ties
+    area = (first - second)[:-1] * width
+    area += (kept * width - reference.above) / n - (came * width - current.above(reference.grid, bounds)) / m
+    up_to_tie = np.where(ties, reference.only - bounds, 0.0)
+    gaps = np.abs(first - second)
+    tied = gaps[:-1] * up_to_tie + gaps[1:] * (width - up_to_tie)
+    closed = np.where(ties, tied, np.abs(area))[~is_open].sum()
+    return float(closed + _area_in(is_open, bounds, reference, current))
+
+
+def _area_in(is_open: NDArray[np.bool_], bounds: Floats, reference: Reference, current: Current) -> float:
+    """Area between the distribution functions within some cells, value by value; the end cells reach to the last values."""
+    inner = current.inside(is_open, reference.grid)
+    outer = reference.values[np.repeat(is_open, np.diff(reference.up_to, prepend=0))]
+    cells = np.flatnonzero(is_open)
+    low, high = bounds[cells], np.r_[bounds[1:], bounds[-1]][cells]
+    low[0] = min([*inner[:1], *outer[:1], high[0]])
+    high[-1] = max([*inner[-1:], *outer[-1:], low[-1]])
+    points = np.concatenate([low, inner, outer, high])
+    cell = np.concatenate([cells, reference.grid.cells(inner), reference.grid.cells(outer), cells])
+    order = np.lexsort((points, cell))
+    points, cell = points[order], cell[order]
+    closed = np.cumsum(np.where(is_open, 0, np.diff(current.up_to, prepend=0)))
+    before = np.searchsorted(reference.values, points, side="right") / reference.values.size
+    after = (closed[cell] + np.searchsorted(inner, points, side="right")) / current.values.size
+    steps = np.where(cell[1:] == cell[:-1], np.diff(points), 0.0)
+    return float(np.abs(before - after)[:-1] @ steps)
 
 
 def stability_index(reference: Reference, current: Current, *, bins: int = 10) -> float:
@@ -192,6 +245,18 @@ def stability_index(reference: Reference, current: Current, *, bins: int = 10) -
     Source: Siddiqi (2006), Credit Risk Scorecards, ch. 6.
     """
     return stability(*binned(reference, current, bins))
+
+
+def stability_threshold(rows_expected: int, rows_observed: int, *, bins: int = 10, alpha: float = 0.01) -> float:
+    """Index that independent rows of one distribution exceed with probability `alpha`.
+
+    The index times n m / (n + m) is asymptotically chi-squared with `bins` - 1 degrees of freedom. Rows of few series
+    are not independent: compare with past occasions instead.
+    Source: Yurdakul and Naranjo (2020), Statistical properties of the population stability index.
+    """
+    from scipy.stats import chi2
+
+    return float(chi2.isf(alpha, bins - 1) * (1.0 / rows_expected + 1.0 / rows_observed))
 
 
 def jensen_shannon(reference: Reference, current: Current, *, bins: int = 10) -> float:
@@ -206,7 +271,7 @@ def binned(reference: Reference, current: Current, bins: int) -> tuple[Floats, F
     """Share of each sample's rows in each bin (..., edge], and last the share without a value; each sums to 1."""
     edges = reference.edges(bins)
     cells = reference.grid.cells(edges)
-    is_wanted = np.zeros(CELLS, dtype=np.bool_)
+    is_wanted = np.zeros(reference.grid.count, dtype=np.bool_)
     is_wanted[cells] = True
     # Values in closed cells below an edge's cell are counted; those in its own cell and other open ones are compared.
     inner = current.inside(is_wanted, reference.grid)
@@ -239,6 +304,8 @@ class CategoryShift:
     statistic: float
     degrees: int
     p_value: float
+    distance: float  # the statistic freed of the samples' sizes, >= 0
+    stability_index: float  # nats
     divergence: float  # Jensen-Shannon, bits
     new: Mapping[str, int]
 
@@ -265,17 +332,32 @@ def chi_square(reference: pl.Series, current: pl.Series) -> CategoryShift:
     table = before.join(after, on="value", how="full", coalesce=True, nulls_equal=True, suffix="_after")
     table = table.with_columns(pl.col("rows", "rows_after").fill_null(0))
     counts = table.select("rows", "rows_after").to_numpy().T.astype(np.float64)
-    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True) / counts.sum()
-    statistic, degrees = float(((counts - expected) ** 2 / expected).sum()), counts.shape[1] - 1
-    new = table.filter(pl.col("rows") == 0).sort("rows_after", descending=True)
-    shares = counts / counts.sum(axis=1, keepdims=True)
+    sizes, degrees = counts.sum(axis=1), counts.shape[1] - 1
+    distance = float(chi_square_distances(counts[0], counts[1:])[0])
+    statistic = distance**2 * sizes.prod() / sizes.sum()
+    new = table.filter(pl.col("rows") == 0).sort("rows_after", "value", descending=[True, False])
+    shares = counts / sizes[:, None]
     return CategoryShift(
         statistic,
         degrees,
         float(chdtrc(degrees, statistic)) if degrees else 1.0,
+        distance,
+        stability(shares[0], shares[1]),
         divergence(shares[0], shares[1]),
         {str(value): rows for value, rows in new.select("value", "rows_after").iter_rows()},
     )
+
+
+def chi_square_distances(reference: Floats, others: Floats) -> Floats:
+    """Root of the summed squares of differences of shares, each over the share in both samples together.
+
+    Shapes: (k,) counts of the reference and (w, k) of other samples, each with a row. Returns: (w,); its square times
+    n m / (n + m) is Pearson's statistic.
+    """
+    n, m = reference.sum(), others.sum(axis=1, keepdims=True)
+    together = (reference + others) / (n + m)
+    gap = (others / m - reference / n) ** 2
+    return np.sqrt(np.divide(gap, together, out=np.zeros_like(gap), where=together > 0).sum(axis=1))
 
 
 def _shares(up_to: NDArray[np.int64], known_rows: int, missing: int) -> Floats:
@@ -283,10 +365,25 @@ def _shares(up_to: NDArray[np.int64], known_rows: int, missing: int) -> Floats:
 
 
 def _histogram(grid: Grid, values: Floats) -> NDArray[np.int64]:
-    counts = np.zeros(CELLS, dtype=np.int64)
+    counts = np.zeros(grid.count, dtype=np.int64)
     for start in range(0, values.size, CHUNK):
-        counts += np.bincount(grid.cells(values[start : start + CHUNK]), minlength=CELLS)
+        counts += np.bincount(grid.cells(values[start : start + CHUNK]), minlength=grid.count)
     return counts
+
+
+def _sums(grid: Grid, values: Floats, bounds: Floats) -> Floats:
+    totals = np.zeros(grid.count)
+    for start in range(0, values.size, CHUNK):
+        chunk = values[start : start + CHUNK]
+        cells = grid.cells(chunk)
+        with np.errstate(over="ignore", invalid="ignore"):
+            totals += np.bincount(cells, weights=chunk - bounds[cells], minlength=grid.count)
+    return totals
+
+
+def _of_bits(numbers: NDArray[np.int64]) -> Floats:
+    """The inverse of `_ordered_bits`."""
+    return np.where(numbers < 0, numbers ^ SIGN, numbers).view(np.double)
 
 
 def _ordered_bits(values: Floats) -> NDArray[np.int64]:

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from platform_assets.errors import SchemaError
-from platform_assets.science.drift import ErrorDrift, error_drift, feature_drift
+from platform_assets.science.drift import ErrorDrift, error_drift
+from platform_assets.science.feature_drift import feature_drift
 from platform_assets.science.tasks import Task
 
 KEY: Final = ("series_id", "target_on", "horizon_days")

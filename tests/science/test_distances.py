@@ -108,6 +108,20 @@ def test_binned_statistics_agree_with_counts_by_hand(first: list[float | None], 
     assert distances.jensen_shannon(reference, current, bins=4) == pytest.approx(np.nan_to_num(wanted), abs=1e-9)
 
 
+@pytest.mark.parametrize(("rows", "others"), [(2000, 500), (400, 4000)])
+def test_the_threshold_of_independent_rows_is_exceeded_as_often_as_it_says(rows: int, others: int) -> None:
+    """PSI > .1 or .2 means nothing without the sample sizes: for 100 rows half of all nulls exceed .1."""
+    random = np.random.default_rng(1)
+    limit = distances.stability_threshold(rows, others, alpha=0.1)
+    trials = 200
+    indices = [
+        distances.stability_index(*pair(list(random.normal(size=rows)), list(random.normal(size=others))))
+        for _ in range(trials)
+    ]
+    exceeded = np.mean(np.array(indices) > limit)
+    assert 0.1 - 4 * np.sqrt(0.09 / trials) < exceeded < 0.1 + 4 * np.sqrt(0.09 / trials)
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.sampled_from(["tea", "mug", "lamp", None]), min_size=1, max_size=50),

@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from platform_assets.errors import SchemaError
 from platform_assets.science import monitoring
-from platform_assets.science.drift import DRIFT_SCHEMA
+from platform_assets.science.feature_drift import DRIFT_SCHEMA
 from platform_assets.science.tasks import TASKS
 
 QUANTILES, PROBABILITY = TASKS["quantiles"], TASKS["probability"]
@@ -99,8 +99,11 @@ def test_the_error_check_says_what_it_compared(since: list[float], passed: bool,
 
 
 def drifted(*q_values: float) -> pl.DataFrame:
-    rows = [(f"f{at}", 0.1, 0.1, 0.0, q, q, q < 0.01) for at, q in enumerate(q_values)]
-    return pl.DataFrame(rows, schema=DRIFT_SCHEMA, orient="row")
+    rows = [
+        {"feature": f"f{at}", "statistic": 0.1, "p_value": q, "q_value": q, "has_drifted": q < 0.01}
+        for at, q in enumerate(q_values)
+    ]
+    return pl.DataFrame(rows, schema=DRIFT_SCHEMA)
 
 
 @pytest.mark.parametrize(

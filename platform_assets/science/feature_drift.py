@@ -1,0 +1,202 @@
+"""Whether features have left the range in which they were on past occasions.
+
+Thresholds from textbooks do not hold here: rows of one series resemble each other, days too, and seasons move every
+feature. So a statistic is compared with its own past: each past occasion is judged against the whole reference as the
+current rows are, and what is unusual among those is drift. Rows without a value are no part of it: a feed that goes
+missing is a fault, which `skew` names.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from platform_assets.errors import EmptyFrameError, SchemaError
+from platform_assets.science import distances
+
+Floats = NDArray[np.float64]
+
+MAD_TO_SD: Final = 1.4826  # of a normal distribution
+LEAST_WINDOWS: Final = 8  # fewer past windows say nothing about what is usual
+LEAST_KNOWN: Final = 0.5  # of the usual number of rows with a value; an occasion with fewer is too uncertain to compare
+CATEGORIES: Final = (pl.String, pl.Categorical, pl.Enum)
+DRIFT_SCHEMA: Final = {
+    "feature": pl.String,
+    "statistic": pl.Float64,
+    "usual": pl.Float64,
+    "stability_index": pl.Float64,
+    "divergence": pl.Float64,
+    "moved": pl.Float64,
+    "p_value": pl.Float64,
+    "q_value": pl.Float64,
+    "has_drifted": pl.Boolean,
+}
+
+
+def feature_drift(
+    reference: pl.DataFrame,
+    current: pl.DataFrame,
+    columns: Sequence[str],
+    *,
+    window: str | None = None,
+    alpha: float = 0.01,
+) -> pl.DataFrame:
+    """One row per feature: how far its current distribution is from the reference, and whether that is more than usual.
+
+    reference, current: rows with `columns`: numbers, Booleans or categories. `window` names a column of the reference
+    that says to which past occasion a row belongs (an issue day or week), each about as many rows as the current ones:
+    then `usual` is the median distance of an occasion from the reference, and the p-value the one-sided tail of the
+    robust z of the logarithm; occasions on which a feature has few values do not count. Without it rows are taken as
+    independent and the p-value is the asymptotic one.
+
+    `statistic` is the Kolmogorov-Smirnov distance, of categories the chi-square distance; `stability_index` in nats and
+    `divergence` (Jensen-Shannon) in bits are over ten bins or the categories; `moved` is the Wasserstein distance in the
+    feature's unit, NaN for categories. `q_value` is adjusted over the features for the false discovery rate; drift is
+    q < alpha. Where a feature has too few values, or too few occasions, p and q are NaN.
+    Raises: SchemaError naming columns that a frame lacks, or that are of another type in each; EmptyFrameError where a
+    frame has no rows.
+    """
+    for role, rows in (("reference", reference), ("current", current)):
+        if missing := sorted(set(columns) - set(rows.columns)):
+            raise SchemaError(f"feature drift: {role} rows lack {missing}; columns: {', '.join(rows.columns)}")
+        if rows.is_empty():
+            raise EmptyFrameError(f"feature drift: no {role} rows")
+    occasions = None if window is None else reference[window].rank("dense").fill_null(0).to_numpy().astype(np.int64)
+    if not columns:
+        return pl.DataFrame(schema=DRIFT_SCHEMA)
+    rows = [_judged(reference[name], current[name], occasions) for name in columns]
+    q_values = benjamini_hochberg(np.array([row.p_value for row in rows]))
+    return pl.DataFrame(
+        {
+            "feature": list(columns),
+            **{name: [getattr(row, name) for row in rows] for name in list(DRIFT_SCHEMA)[1:7]},
+            "q_value": q_values,
+            "has_drifted": q_values < alpha,
+        },
+        schema=DRIFT_SCHEMA,
+    )
+
+
+def benjamini_hochberg(p_values: Floats) -> Floats:
+    """Each p-value adjusted for the false discovery rate, in the given order; NaN stays and counts as no test.
+
+    Source: Benjamini and Hochberg (1995), Journal of the Royal Statistical Society B 57.
+    """
+    adjusted = np.full(p_values.shape, np.nan)
+    tested = np.flatnonzero(~np.isnan(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    scaled = p_values[order] * order.size / np.arange(1, order.size + 1)
+    adjusted[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return adjusted
+
+
+def unusual(now: float, past: Floats, *, least_scale: float = 0.05) -> float:
+    """One-sided normal tail of the robust z of a distance's logarithm among past ones; NaN where they are too few.
+
+    Few and quiet occasions would make any difference large: the spread is not taken below `least_scale`.
+    """
+    from scipy.special import ndtr
+
+    if past.size < LEAST_WINDOWS:
+        return float("nan")
+    logs = np.log(np.maximum(past, 1e-6))
+    centre = np.median(logs)
+    scale = max(MAD_TO_SD * float(np.median(np.abs(logs - centre))), least_scale)
+    return float(ndtr(-(np.log(max(now, 1e-6)) - centre) / scale))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    statistic: float = float("nan")
+    usual: float = float("nan")
+    stability_index: float = float("nan")
+    divergence: float = float("nan")
+    moved: float = float("nan")
+    p_value: float = float("nan")
+
+
+def _judged(reference: pl.Series, current: pl.Series, occasions: NDArray[np.int64] | None) -> _Judged:
+    if reference.dtype in CATEGORIES or current.dtype in CATEGORIES:
+        return _judged_categories(reference, current, occasions)
+    known = reference.fill_nan(None) if reference.dtype.is_float() else reference
+    is_known = known.is_not_null().to_numpy()
+    if not is_known.any() or not (current.fill_nan(None) if current.dtype.is_float() else current).count():
+        return _Judged()
+    if occasions is not None:
+        is_known &= _is_full(occasions, is_known)
+        known, occasions = known.filter(is_known), occasions[is_known]
+    before = distances.Reference.of(known)
+    now = distances.Current.of(current, before)
+    distance = distances.kolmogorov_smirnov(before, now)
+    if occasions is None:
+        past = np.empty(0)
+        p_value = distances.kolmogorov_smirnov_p(distance, before.values.size, now.values.size)
+    else:
+        past = _distances(before.values, known.cast(pl.Float64).to_numpy() + 0.0, occasions)
+        is_enough = now.values.size >= LEAST_KNOWN * known.len() / max(past.size, 1)
+        p_value = unusual(distance, past) if is_enough else float("nan")
+    shares = distances.binned(before, now, 10)
+    return _Judged(
+        statistic=distance,
+        usual=float(np.median(past)) if past.size else 0.0,
+        stability_index=distances.stability(*shares),
+        divergence=distances.divergence(*shares),
+        moved=distances.wasserstein(before, now),
+        p_value=p_value,
+    )
+
+
+def _is_full(occasions: NDArray[np.int64], is_known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows of the occasions on which the feature has about as many values as usual.
+
+    A feature that looks back a year is null throughout the first one: occasions without it say nothing about
+    what is usual.
+    """
+    values = np.bincount(occasions, weights=is_known)
+    usual = np.median(values[values > 0])
+    return (values >= LEAST_KNOWN * usual)[occasions]
+
+
+def _distances(pooled: Floats, values: Floats, occasion: NDArray[np.int64]) -> Floats:
+    """Distance of each occasion's values from the sorted `pooled` ones, in the order of the occasions' numbers.
+
+    Between two values of the occasion its distribution function is flat and the other one rises, so the greatest gap is at
+    a value or just below one.
+    """
+    order = np.argsort(values)
+    order = order[
+        np.argsort(occasion[order].astype(np.uint16 if occasion.max() < 1 << 16 else np.int64), kind="stable")
+    ]
+    values, occasion = values[order], occasion[order]
+    is_first = np.r_[True, occasion[1:] != occasion[:-1]]
+    starts = np.flatnonzero(is_first)
+    sizes = np.diff(np.r_[starts, values.size])
+    start, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
+    ties = np.flatnonzero(is_first | np.r_[True, values[1:] != values[:-1]])
+    lengths = np.diff(np.r_[ties, values.size])
+    below, up_to = np.repeat(ties, lengths) - start, np.repeat(ties + lengths, lengths) - start
+    at = np.abs(up_to / size - np.searchsorted(pooled, values, side="right") / pooled.size)
+    just_below = np.abs(below / size - np.searchsorted(pooled, values, side="left") / pooled.size)
+    return np.maximum.reduceat(np.maximum(at, just_below), starts)
+
+
+def _judged_categories(reference: pl.Series, current: pl.Series, occasions: NDArray[np.int64] | None) -> _Judged:
+    before, now = reference.cast(pl.String), current.cast(pl.String)
+    found = distances.chi_square(before, now)
+    past = np.empty(0)
+    if occasions is not None:
+        codes = before.rank("dense").fill_null(0).to_numpy().astype(np.int64)
+        counts = np.zeros((int(occasions.max()) + 1, int(codes.max()) + 1))
+        np.add.at(counts, (occasions, codes), 1)
+        past = distances.chi_square_distances(counts.sum(axis=0), counts[counts.sum(axis=1) > 0])
+    distance = found.distance
+    return _Judged(
+        statistic=distance,
+        usual=float(np.median(past)) if past.size else 0.0,
+        stability_index=found.stability_index,
+        divergence=found.divergence,
+        p_value=found.p_value if occasions is None else unusual(distance, past),
+    )
