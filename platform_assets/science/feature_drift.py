@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from platform_assets.errors import EmptyFrameError, SchemaError
 from platform_assets.science import distances
-
-Floats = NDArray[np.float64]
+from platform_assets.science.sorted_reference import Current, Floats, Reference
 
 MAD_TO_SD: Final = 1.4826  # of a normal distribution
 LEAST_WINDOWS: Final = 8  # fewer past windows say nothing about what is usual
@@ -128,8 +127,8 @@ def _judged(reference: pl.Series, current: pl.Series, occasions: NDArray[np.int6
     if occasions is not None:
         is_known &= _is_full(occasions, is_known)
         known, occasions = known.filter(is_known), occasions[is_known]
-    before = distances.Reference.of(known)
-    now = distances.Current.of(current, before)
+    before = Reference.of(known)
+    now = Current.of(current, before)
     distance = distances.kolmogorov_smirnov(before, now)
     if occasions is None:
         past = np.empty(0)

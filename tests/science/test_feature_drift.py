@@ -12,6 +12,7 @@ from scipy import stats
 
 from platform_assets.errors import EmptyFrameError, SchemaError
 from platform_assets.science import distances, feature_drift
+from platform_assets.science.sorted_reference import Current, Reference
 
 NUMBERS = st.one_of(st.floats(-1e6, 1e6), st.integers(-3, 3).map(float))
 
@@ -22,9 +23,9 @@ def test_distances_by_occasion_are_those_taken_one_by_one(rows: list) -> None:
     frame = pl.DataFrame(rows, schema={"day": pl.Int64, "x": pl.Float64}, orient="row")
     values = frame["x"].to_numpy() + 0.0
     found = feature_drift._distances(np.sort(values), values, frame["day"].to_numpy())
-    pooled = distances.Reference.of(frame["x"])
+    pooled = Reference.of(frame["x"])
     expected = [
-        distances.kolmogorov_smirnov(pooled, distances.Current.of(frame.filter(pl.col("day") == day)["x"], pooled))
+        distances.kolmogorov_smirnov(pooled, Current.of(frame.filter(pl.col("day") == day)["x"], pooled))
         for day in frame["day"].unique().sort()
     ]
     assert found == pytest.approx(expected, abs=1e-12)
