@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from platform_assets import names
@@ -72,17 +73,27 @@ def roll_back(settings: Settings, model: str, reason: str) -> Answer:
     return {"model": model, "version": promotion.version, "was": promotion.from_version, "reason": reason}, text
 
 
-def ask_for_retraining(settings: Settings, model: str, reason: str) -> Answer:
-    """A cause by hand in the ledger, for the model's sensor; the same second's request is refused as a duplicate."""
+def ask_for_retraining(
+    settings: Settings, model: str, reason: str, train_on: Mapping[str, Any] | None = None
+) -> Answer:
+    """A cause by hand in the ledger, for the model's sensor; the same second's request is refused as a duplicate.
+
+    `train_on`: what is to be learned from, where it differs from the `train_on` of the model's policy; a window of 0 days is
+    all history.
+    """
+    from platform_assets.science.retraining_policy import train_on_of
     from resources.clock import Clock
 
     check_model(model)
     reason = said_reason(reason)
+    given = {key: value or None if key == "window_days" else value for key, value in (train_on or {}).items()}
+    train_on_of(given, "train_on")
     at = Clock().wall_now()
     episode = f"{at:%Y%m%dT%H%M%S}"
-    Ledger(settings.ledger_url).fire(model, "manual", episode, reason=f"by hand: {reason}", at=at)
+    evidence = {"train_on": given} if given else None
+    Ledger(settings.ledger_url).fire(model, "manual", episode, reason=f"by hand: {reason}", at=at, evidence=evidence)
     text = f"{model}: asked for; the sensor {model}_retraining launches it within a minute while `make dev` runs"
-    return {"model": model, "cause": f"manual/{episode}", "reason": reason}, text
+    return {"model": model, "cause": f"manual/{episode}", "reason": reason, "train_on": given}, text
 
 
 def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[pl.DataFrame, str]:

@@ -86,7 +86,8 @@ def _rows(
     """Rows to fit on and to judge by, with features as known then and labels; and the first days of the weeks."""
     import polars as pl
 
-    from platform_assets.components.training_set import derived, horizons
+    from platform_assets.components.drawing import horizons
+    from platform_assets.components.training_set import derived
     from platform_assets.science.demand import labels, panel, sampling
 
     period_days = res.source.period_days

@@ -128,13 +128,25 @@ def rollback(
 def retrain(
     model: str,
     reason: Annotated[str, typer.Option(help="Why; it stands on the run, the version and in the ledger.")],
+    window_days: Annotated[
+        int | None, typer.Option(min=0, help="Learn from so many last days; 0: all history.")
+    ] = None,
+    recent_days: Annotated[int | None, typer.Option(min=1, help="What --recent-density calls recent.")] = None,
+    recent_density: Annotated[
+        float | None, typer.Option(min=1, help="Sample the recent days so many times as densely.")
+    ] = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for one retraining of MODEL; its sensor launches it when the daemon runs (make dev)."""
+    """Ask for one retraining of MODEL; its sensor launches it when the daemon runs (make dev).
+
+    What is left out of window and density is as in `train_on` of the model's retraining policy.
+    """
     from platform_assets.answers import ask_for_retraining
 
-    _print(*ask_for_retraining(_settings(state, as_json=as_json), model, reason), as_json)
+    given = {"window_days": window_days, "recent_days": recent_days, "recent_density": recent_density}
+    train_on = {key: value for key, value in given.items() if value is not None}
+    _print(*ask_for_retraining(_settings(state, as_json=as_json), model, reason, train_on), as_json)
 
 
 @app.command()

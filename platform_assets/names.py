@@ -13,6 +13,7 @@ SERVICE: Final = "service"  # stage of a model that answers, outside the graph: 
 TAG_REASON: Final = "perennial/reason"
 TAG_CAUSE: Final = "perennial/cause"
 TAG_MODEL: Final = "perennial/model"
+TAG_TRAIN_ON: Final = "perennial/train_on"
 
 # Columns that every table of the platform shares.
 SERIES_ID: Final = "series_id"

@@ -66,9 +66,9 @@ def reproduce_version(
             f"{model}@{version}, fit {number} of {len(KINDS)} ({kind}): {old.row_count:,} rows, labels known by {old.cut_at:%Y-%m-%d}"
         )
         with Compute(cpu=1, memory="1Gi", threads=manifest.threads).limits():
-            fitted, fit = fit_once(spec, rows.fit, fit_settings, old.cut_at)
+            fitted, fit = fit_once(spec, rows.rows_of(kind), fit_settings, old.cut_at)
         rebuilt = replace(rebuilt, **{kind: replace(fit, files=old.files)})
-        sample = probe(rows.fit.filter(fit_mask(rows.fit, old.cut_at)))
+        sample = probe(rows.rows_of(kind).filter(fit_mask(rows.rows_of(kind), old.cut_at)))
         outcome = reproduction(
             manifest, rebuilt, registry.load(model, version, kind).predict(sample), fitted.predict(sample), kind=kind
         )

@@ -14,10 +14,12 @@ import dagster as dg
 from dagster import DagsterRunStatus as Status
 
 from platform_assets import names, policies
+from platform_assets.components.training_choice import tag_of
 from platform_assets.errors import DuplicateCauseError
 from platform_assets.science.retraining import PastRetraining, RetrainingDecision, decide
 from platform_assets.science.retraining_evidence import RetrainingEvidence
 from platform_assets.science.retraining_policy import RetrainingPolicy
+from platform_assets.science.train_on import TrainOn
 from resources.ledger import Cause, Ledger
 from sensors.evidence import UNFINISHED, gather
 
@@ -58,7 +60,9 @@ def evaluate(
 ) -> dg.RunRequest | dg.SkipReason:
     """One tick: a claimed cause that still lacks its run, else the policy's decision."""
     for cause in ledger.causes(model):
-        if cause.status in {"fired", "failed"} and (answer := _outstanding(context.instance, ledger, cause, evidence)):
+        if cause.status in {"fired", "failed"} and (
+            answer := _outstanding(context.instance, ledger, cause, evidence, policy)
+        ):
             return answer
     past = [PastRetraining(cause.trigger, cause.episode, cause.at) for cause in ledger.causes(model)]
     decision = decide(evidence, policy, past)
@@ -72,12 +76,12 @@ def evaluate(
             decision.episode,
             reason=decision.reason,
             at=evidence.now,
-            evidence={"claimed_at": datetime.now(UTC).isoformat(), **_plain(evidence)},
+            evidence={"claimed_at": datetime.now(UTC).isoformat(), **_on_what(decision), **_plain(evidence)},
         )
     except DuplicateCauseError as error:
         return dg.SkipReason(f"another sensor was first: {error.message}")
     record(ledger, model, decision, evidence)
-    return _request(model, decision.trigger, decision.episode, decision.reason)
+    return _request(model, decision.trigger, decision.episode, decision.reason, decision.train_on or policy.train_on)
 
 
 def record(ledger: Ledger, model: str, decision: RetrainingDecision, evidence: RetrainingEvidence) -> None:
@@ -91,7 +95,7 @@ def record(ledger: Ledger, model: str, decision: RetrainingDecision, evidence: R
         model,
         "retrain" if decision.retrain else "wait",
         reasons=[decision.reason, *decision.reasons_against],
-        evidence={"state": state, "causes": list(decision.causes), **_plain(evidence)},
+        evidence={"state": state, "causes": list(decision.causes), **_on_what(decision), **_plain(evidence)},
         at=evidence.now,
     )
 
@@ -101,16 +105,21 @@ def cause_tag(trigger: str, episode: str) -> str:
     return f"{trigger}/{episode}"
 
 
-def _request(model: str, trigger: str, episode: str, reason: str, attempt: int = 0) -> dg.RunRequest:
+def _request(model: str, trigger: str, episode: str, reason: str, train_on: TrainOn, attempt: int = 0) -> dg.RunRequest:
     cause = cause_tag(trigger, episode)
     return dg.RunRequest(
         run_key=f"{model}/{cause}" + (f"/retry-{attempt}" if attempt else ""),
-        tags={names.TAG_MODEL: model, names.TAG_CAUSE: cause, names.TAG_REASON: reason},
+        tags={
+            names.TAG_MODEL: model,
+            names.TAG_CAUSE: cause,
+            names.TAG_REASON: reason,
+            names.TAG_TRAIN_ON: tag_of(train_on),
+        },
     )
 
 
 def _outstanding(
-    instance: dg.DagsterInstance, ledger: Ledger, cause: Cause, evidence: RetrainingEvidence
+    instance: dg.DagsterInstance, ledger: Ledger, cause: Cause, evidence: RetrainingEvidence, policy: RetrainingPolicy
 ) -> dg.RunRequest | dg.SkipReason | None:
     """What a claimed cause still needs: its run, a failed one repeated, or nothing; its end goes to the ledger."""
     tag = cause_tag(cause.trigger, cause.episode)
@@ -140,7 +149,8 @@ def _outstanding(
             return dg.SkipReason(f"{tag} was claimed at {claimed_at}; its run is expected within {CLAIM_GRACE}")
     if not _claimed(ledger, f"retraining/{cause.model}/{tag}/{len(runs)}", now):
         return dg.SkipReason(f"{tag}: another sensor has just asked for run {len(runs) + 1}")
-    return _request(cause.model, cause.trigger, cause.episode, cause.reason, attempt=len(runs))
+    train_on = policy.choice(cause.trigger).but(cause.evidence.get("train_on", {}))
+    return _request(cause.model, cause.trigger, cause.episode, cause.reason, train_on, attempt=len(runs))
 
 
 def _claimed(ledger: Ledger, key: str, now: datetime) -> bool:
@@ -158,6 +168,11 @@ def _claimed(ledger: Ledger, key: str, now: datetime) -> bool:
 
 def _keep_status(ledger: Ledger, cause: Cause, status: str, run_id: str, at: datetime, detail: str = "") -> None:
     ledger.record_cause_status(cause.model, cause.trigger, cause.episode, status, at=at, run_id=run_id, detail=detail)
+
+
+def _on_what(decision: RetrainingDecision) -> dict[str, Any]:
+    """What the training learns from, as the ledger keeps it; nothing where there is none."""
+    return {} if decision.train_on is None else {"train_on": decision.train_on.to_dict()}
 
 
 def _plain(evidence: RetrainingEvidence) -> dict[str, Any]:

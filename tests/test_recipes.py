@@ -53,7 +53,7 @@ def test_what_belongs_to_one_part_is_made_again_with_what_reads_it(
             "gate: {undecided: promote}",
             {"dormant/champion", "dormant/predictions", "dormant/monitoring", "leaderboard"},
         ),
-        ("recent_density: 2.0", None),
+        ("seed: 8", None),
     ],
 )
 def test_a_policy_is_no_part_of_the_model(

@@ -180,6 +180,12 @@ def _data(manifest: Manifest) -> dict[str, str]:
     tables = ", ".join(f"{name} v{number}" for name, number in sorted(manifest.tables.items()))
     return {
         "tables": tables,
-        "rows": f"{manifest.shipped.row_count:,}, labels known by {manifest.shipped.cut_at:%Y-%m-%d %H:%M} UTC",
+        "rows": f"{manifest.shipped.row_count:,} of {_learned_from(manifest)}, labels known by {manifest.shipped.cut_at:%Y-%m-%d %H:%M} UTC",
         "code": f"{manifest.code.package_sha256[:12]} (commit {manifest.code.commit or 'none'})",
     }
+
+
+def _learned_from(manifest: Manifest) -> str:
+    from platform_assets.science.train_on import TrainOn
+
+    return TrainOn(**manifest.train_on).told

@@ -20,7 +20,6 @@ class ModelSpec:
     horizon_days: int
     rows: int
     rows_per_series: int
-    recent_density: float
     seed: int
     compute: str
     parameters: Mapping[str, Any]

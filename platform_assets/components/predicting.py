@@ -60,7 +60,8 @@ def predict_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
 
 def feature_rows(spec: ModelSpec, res: Any) -> pl.DataFrame:
     """Rows to predict for every live series: the coming horizon, with features as known at the last period's end."""
-    from platform_assets.components.training_set import derived, horizons, issued_sales
+    from platform_assets.components.drawing import horizons
+    from platform_assets.components.training_set import derived, issued_sales
     from platform_assets.science.demand import sampling
 
     entities = sampling.issue_rows(issued_sales(spec, res), horizons=horizons(spec, res.source))

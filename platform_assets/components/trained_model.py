@@ -172,7 +172,6 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     horizon_days: int = Field(default=28, ge=1, le=366, description="Days ahead that are predicted.")
     rows: int = Field(default=600_000, ge=100, description="Most rows of the training set, sampled by a seeded hash.")
     rows_per_series: int = Field(default=250, ge=1, description="Most rows of the training set for each live series.")
-    recent_density: float = Field(default=1.0, ge=1.0, description="How much denser the last eight weeks are sampled.")
     seed: int = Field(default=7, ge=0, description="Seed of sampling and training.")
     compute: Annotated[str, dg.Resolver(_compute, model_field_type=str)] = Field(
         default="small", description="Profile in resources/compute.py."
@@ -205,6 +204,7 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
                 "it would begin before the forecast is issued",
                 hint=f"set `horizon_days` to at least {WEEK_DAYS} in defs.yaml",
             )
+        self._check_window(folder.name)
         source = folder / f"{self.trainer.rpartition('.')[0]}.py"
         card = folder / "card.md"
         named = f"{module}.{self.trainer.rpartition('.')[0]}"
@@ -222,7 +222,6 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             horizon_days=self.horizon_days,
             rows=self.rows,
             rows_per_series=self.rows_per_series,
-            recent_density=self.recent_density,
             seed=self.seed,
             compute=self.compute,
             parameters=self.parameters,
@@ -235,6 +234,18 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             owners=tuple(self.owners),
             card=card.read_text() if card.exists() else "",
         )
+
+    def _check_window(self, model: str) -> None:
+        from platform_assets.science.retraining_policy import RetrainingPolicy
+
+        policy = RetrainingPolicy.from_mapping(self.retraining)
+        for key, choice in (("train_on", policy.train_on), ("after_alarm", policy.after_alarm)):
+            if choice.window_days is not None and choice.window_days <= self.horizon_days:
+                raise ConfigurationError(
+                    f"model {model}: retraining: `{key}` has a window of {choice.window_days} days, no longer than the horizon of "
+                    f"{self.horizon_days}: labels of its forecasts are hardly known",
+                    hint=f"set `window_days` to several times {self.horizon_days} in defs.yaml",
+                )
 
     def _feature_columns(self, model: str) -> tuple[str, ...]:
         offered = features_of(self.feature_service)

@@ -15,6 +15,7 @@ import dagster as dg
 from platform_assets import names
 from platform_assets.components.judged_window import champion_manifest, evaluation_window
 from platform_assets.components.model_spec import ModelSpec
+from platform_assets.components.training_choice import drawn, tag_of
 from platform_assets.components.training_set import READ, read_training_set
 from platform_assets.errors import EmptyFrameError
 
@@ -80,9 +81,11 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
 
     res, log = context.resources, context.log
     rows, table = read_training_set(spec, res.tables), names.table_name(names.model_key(spec.name, "training_set"))
+    how = drawn(res.tables, table, rows.version)
     _, champion = champion_manifest(spec, res)
     window = evaluation_window(rows.judged["issued_at"].to_list(), champion)
     reason = context.run.tags.get(names.TAG_REASON, "launched by hand")
+    log.info(f"learns from {how.train_on.told}")
     profile = res.compute.profile(spec.compute)
     device = profile.device()
     if profile.gpu and device == "cpu":  # in its place one core: equal bytes on every machine
@@ -90,9 +93,9 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
     with profile.limits(), res.registry.open_run(spec.name, context=context, tags={names.TAG_REASON: reason}) as run:
         settings = settings_of(spec, threads=profile.threads, device=device, progress=log.info)
         if spec.tuning:
-            settings = search(spec, rows.fit, window.opens_at, settings, run, log)
+            settings = search(spec, rows.trial, window.opens_at, settings, run, log)
         log.info(f"fit 1 of 2: labels known by {window.opens_at:%Y-%m-%d}, to be judged on what came after")
-        judged, judged_fit = fit_once(spec, rows.fit, settings, window.opens_at)
+        judged, judged_fit = fit_once(spec, rows.trial, settings, window.opens_at)
         log.info(f"fit 2 of 2: all {rows.fit.height:,} rows, to be shipped")
         shipped, shipped_fit = fit_once(spec, rows.fit, settings, rows.known_at)
         task, sample = TASKS[spec.task], probe(rows.fit).select(spec.features)
@@ -122,6 +125,8 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
             device=device,
             shipped=shipped_fit,
             evaluation=judged_fit,
+            train_on=how.train_on.to_dict(),
+            masks=tuple(mask.to_dict() for mask in how.masks),
         )
         run.log(
             params={
@@ -130,8 +135,13 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
                 "seed": spec.seed,
                 "features": len(spec.features),
                 "task": spec.task,
+                "train_on": how.train_on.told,
             },
-            tags={names.TAG_REASON: reason, "perennial/training_set_version": str(rows.version)},
+            tags={
+                names.TAG_REASON: reason,
+                names.TAG_TRAIN_ON: tag_of(how.train_on),
+                "perennial/training_set_version": str(rows.version),
+            },
         )
         version = res.registry.register(
             run,
@@ -140,7 +150,10 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
             evaluation=judged.files(),
             inputs=sample,
             answers=shipped.predict(sample),
-            tags={names.TAG_CAUSE: context.run.tags.get(names.TAG_CAUSE, "manual")},
+            tags={
+                names.TAG_CAUSE: context.run.tags.get(names.TAG_CAUSE, "manual"),
+                names.TAG_TRAIN_ON: tag_of(how.train_on),
+            },
         )
     return dg.MaterializeResult(
         value={
@@ -155,6 +168,7 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
         metadata={
             "version": int(version.version),
             "reason": reason,
+            "train on": how.train_on.told,
             "rows": shipped_fit.row_count,
             "rows before the evaluation window": judged_fit.row_count,
             "labels known by": str(rows.known_at),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -10,31 +11,39 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from platform_assets import names
-from platform_assets.components.judged_window import champion_manifest
+from platform_assets.components.drawing import IS_TRIAL, ROW_KEY, horizons, to_fit_on
+from platform_assets.components.judged_window import champion_manifest, evaluation_window
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.service_features import features_of, services
+from platform_assets.components.training_choice import FACT, Drawn, chosen, told
 from platform_assets.errors import ConcurrentWriteError, EmptyFrameError, ModelError
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from platform_assets.science.manifest import Manifest
+    from platform_assets.science.demand.masks import Mask
+    from platform_assets.science.manifest import Kind, Manifest
     from platform_assets.science.splits import Origin
 
-RECENT_DAYS: Final = 56  # what `recent_density` calls recent
 JOIN_ATTEMPTS: Final = 3  # while somebody writes the views that are joined
 READ: Final = "perennial.read"  # of the training set's commit: versions of the tables that it was made of
-ROW_KEY: Final = ["series_id", "issued_at", "target_on"]
 
 
-def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """Sampled rows for fitting and all rows of the evaluation window, joined point in time and labelled."""
+def build_training_set(
+    spec: ModelSpec, context: dg.AssetExecutionContext, masks: Sequence[Mask] = ()
+) -> dg.MaterializeResult:
+    """Sampled rows for fitting and all rows of the evaluation window, joined point in time and labelled.
+
+    Rows are drawn as the run, or else the policy, says to train. Forecasts issued within `masks` are neither learned from
+    nor judged.
+    """
     import polars as pl
 
     from platform_assets.science.demand import labels, panel, sampling
     from platform_assets.science.readiness import check_history
 
     res = context.resources
+    how = Drawn(chosen(spec, context.run.tags), tuple(masks))
     sales_version = res.tables.version(names.SALES)
     sales = issued_sales(spec, res, sales_version)
     periods = panel.periods(sales).collect()
@@ -42,22 +51,21 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
     origins = evaluation_origins(spec, periods, res.source, champion)
     first_on = periods[names.PERIOD_ON].min()
     check_history(spec.name, first_on, origins, label_days=horizons(spec, res.source)[0])  # pyright: ignore[reportArgumentType]
-    fit = sampling.fit_rows(
-        sales,
-        rows=min(spec.rows, spec.rows_per_series * _live_series(sales)),
-        horizons=horizons(spec, res.source),
-        recent_days=RECENT_DAYS,
-        recent_density=spec.recent_density,
-        are_targets_open=spec.label == names.UNITS,
-        seed=spec.seed,
-    )
     judged = sampling.evaluation_rows(
-        sales, issued_on=[origin.issued_on for origin in origins], horizons=horizons(spec, res.source)
+        sales, issued_on=[origin.issued_on for origin in origins], horizons=horizons(spec, res.source), masks=masks
     )
+    if judged.is_empty():
+        raise EmptyFrameError(
+            f"{spec.name}/training_set: all {len(origins)} origins of the evaluation window lie within masks: {told(masks)}",
+            hint="wait until later periods can judge, or ask for more `origins` in defs.yaml",
+        )
+    opens_at = evaluation_window(judged["issued_at"].to_list(), champion).opens_at
+    fit = to_fit_on(spec, res.source, sales, how, opens_at)
     context.log.info(
         f"{fit.height:,} rows to fit on, {judged.height:,} to judge on, {len(origins)} origins; joining {spec.feature_service}"
     )
-    entities = pl.concat([fit.with_columns(purpose=pl.lit("fit")), judged.with_columns(purpose=pl.lit("evaluation"))])
+    is_judged = {"purpose": pl.lit("evaluation"), IS_TRIAL: pl.lit(value=False)}
+    entities = pl.concat([fit, judged.with_columns(**is_judged)])
     joined, views = _joined(spec, res, entities)
     labelled = labels.attach(derived(spec, res, joined), sales, label=spec.label)
     missing = sorted(set(spec.features) - set(labelled.columns))
@@ -67,17 +75,19 @@ def build_training_set(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg
             hint="add their view to the service in feature_repo/services.py, or remove them from defs.yaml",
         )
     wanted = [*spec.features, *(champion.features if champion else ()), spec.label, "label_known_at"]
-    keep = dict.fromkeys([*ROW_KEY, "horizon_days", "purpose", *wanted])
+    keep = dict.fromkeys([*ROW_KEY, "horizon_days", "purpose", IS_TRIAL, *wanted])
     frame = labelled.select([name for name in keep if name in labelled.columns]).sort(["purpose", *ROW_KEY])
     if frame.filter(pl.col("purpose") == "fit").is_empty():
         raise EmptyFrameError(f"{spec.name}/training_set: no rows to fit on; sales spans {periods.height} open periods")
     read = {names.SALES: sales_version, **views}
     table = names.table_name(names.model_key(spec.name, "training_set"))
-    version = res.tables.replace(table, frame, facts={READ: json.dumps(read, sort_keys=True)})
+    version = res.tables.replace(table, frame, facts={READ: json.dumps(read, sort_keys=True), FACT: how.to_json()})
     return dg.MaterializeResult(
         data_version=dg.DataVersion(f"{sales_version}-{version}"),
         metadata={
             "dagster/row_count": frame.height,
+            "train on": how.train_on.told,
+            "masks": told(masks),
             "rows to fit on": fit.height,
             "rows to judge on": judged.height,
             "series": frame["series_id"].n_unique(),
@@ -124,19 +134,6 @@ def evaluation_origins(
         if newer:
             return newer
     return rolling_origins(last, spec.origins, step, period_days=period_days)
-
-
-def _live_series(sales: pl.LazyFrame) -> int:
-    import polars as pl
-
-    return sales.filter(pl.col(names.UNITS) > 0).select(pl.col(names.SERIES_ID).n_unique()).collect().item()
-
-
-def horizons(spec: ModelSpec, source: Any) -> tuple[int, ...]:
-    """Days ahead of the rows: each period of the horizon, or its end where the label is of the week that ends there."""
-    if spec.label != names.UNITS:
-        return (spec.horizon_days,)
-    return tuple(range(source.period_days, spec.horizon_days + 1, source.period_days))
 
 
 def _joined(spec: ModelSpec, res: Any, entities: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -200,11 +197,19 @@ def _schema(frame: pl.DataFrame) -> dg.TableSchema:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A pinned training set: its two parts, in a stated order."""
+    """A pinned training set, its parts in a stated order.
+
+    `fit` is for the model that is shipped, `trial` for the one that is judged; the same rows where all history is drawn alike.
+    """
 
     fit: pl.DataFrame
+    trial: pl.DataFrame
     judged: pl.DataFrame
     version: int
+
+    def rows_of(self, kind: Kind) -> pl.DataFrame:
+        """Rows of which a fit of this kind takes those whose labels were known by its cut."""
+        return self.fit if kind == "shipped" else self.trial
 
     @property
     def known_at(self) -> datetime:
@@ -229,6 +234,11 @@ def read_training_set(spec: ModelSpec, tables: Any, version: int | None = None) 
     found: int = tables.version(name) if version is None else version
     frame = tables.scan(name, version=found).sort(["purpose", *ROW_KEY]).collect()
     labelled = frame.filter(pl.col(spec.label).is_not_null() & pl.col("label_known_at").is_not_null())
-    return TrainingSet(
-        labelled.filter(pl.col("purpose") == "fit"), frame.filter(pl.col("purpose") == "evaluation"), found
-    )
+    is_fit, is_trial = pl.col("purpose") == "fit", pl.col("purpose").is_in(["fit", "trial"])
+    if IS_TRIAL in frame.columns:  # not in sets of before it was kept
+        is_trial &= pl.col(IS_TRIAL)
+    fit = labelled.filter(is_fit).drop(IS_TRIAL, strict=False)
+    is_same = labelled.select((is_fit == is_trial).all()).item()  # one frame then: it may be large
+    trial = fit if is_same else labelled.filter(is_trial).sort(ROW_KEY).drop(IS_TRIAL)
+    judged = frame.filter(pl.col("purpose") == "evaluation").drop(IS_TRIAL, strict=False)
+    return TrainingSet(fit, trial, judged, found)

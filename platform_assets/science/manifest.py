@@ -20,6 +20,8 @@ from platform_assets.science.formats import weights_hash
 
 SCHEMA: Final = "perennial-manifest/1"
 
+LATER: Final = frozenset({"train_on", "masks"})  # that a manifest written before they were kept may lack
+
 Kind = Literal["shipped", "evaluation"]
 KINDS: Final[tuple[Kind, ...]] = ("shipped", "evaluation")
 
@@ -62,7 +64,8 @@ class Manifest:
     """All that made a model version: its inputs, its recipe, its two fits and the reason why it was trained.
 
     The recipe is fitted once up to a cut before the evaluation window and judged there (`evaluation`), then refitted on
-    everything and shipped (`shipped`).
+    everything and shipped (`shipped`). `train_on` and `masks` say how the training set was drawn, whose table is named with
+    its version; they are empty in versions of before they were kept.
     """
 
     model: str
@@ -87,6 +90,8 @@ class Manifest:
     evaluation: Fit
     inputs: tuple[Column, ...] = ()
     answers: tuple[Column, ...] = ()
+    train_on: Mapping[str, Any] = field(default_factory=dict)
+    masks: tuple[Mapping[str, Any], ...] = ()
     schema: str = SCHEMA
 
     def __post_init__(self) -> None:
@@ -120,7 +125,7 @@ class Manifest:
         try:
             raw = json.loads(content)
             known = {one.name for one in fields(cls)}
-            if raw.get("schema") != SCHEMA or set(raw) != known:
+            if raw.get("schema") != SCHEMA or not known - LATER <= set(raw) <= known:
                 found = sorted(set(raw) ^ known) or raw.get("schema")
                 raise CorruptModelError(f"manifest.json: expected schema {SCHEMA}, differing keys or schema: {found}")
             return cls(
@@ -132,7 +137,7 @@ class Manifest:
                     "evaluation": _fit(raw["evaluation"]),
                     "inputs": tuple(Column(**one) for one in raw["inputs"]),
                     "answers": tuple(Column(**one) for one in raw["answers"]),
-                    **{key: tuple(raw[key]) for key in ("features", "outputs", "levels")},
+                    **{key: tuple(raw.get(key, ())) for key in ("features", "outputs", "levels", "masks")},
                 }
             )
         except (ValueError, KeyError, TypeError, AttributeError) as broken:

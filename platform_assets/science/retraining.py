@@ -11,14 +11,14 @@ from datetime import datetime
 from typing import Final
 
 from platform_assets.science.retraining_evidence import DAY, Judged, RetrainingEvidence, instant, judge
-from platform_assets.science.retraining_policy import RetrainingPolicy
+from platform_assets.science.retraining_policy import ALARMS, RetrainingPolicy
 from platform_assets.science.retraining_triggers import Trigger
+from platform_assets.science.train_on import TrainOn
 
 # In this order one of several causes is chosen: the most direct evidence first.
 TRIGGERS: Final = (
     "manual", "error", "performance", "drift", "operations", "code", "new_data", "schedule", "follow_up", "staleness",
 )  # fmt: skip
-ALARMS: Final = frozenset({"error", "performance", "drift"})  # whose first training sees little of the new world
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class RetrainingDecision:
 
     `causes` are all that the policy sees and that have not fired, the chosen one first; `reasons_against` is what kept
     them from firing. `state` says the same without numbers, so that two ticks of one situation are told from a change.
+    `train_on` is what the training learns from; None where there is none.
     """
 
     retrain: bool
@@ -45,6 +46,7 @@ class RetrainingDecision:
     reasons_against: tuple[str, ...] = ()
     causes: tuple[str, ...] = field(default=())
     state: tuple[str, ...] = field(default=())
+    train_on: TrainOn | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def decide(
         chosen = eligible[0]
         names = (chosen.name, *(cause.name for cause in causes if cause is not chosen))
         state = (f"fires {chosen.name}", *state)
-        return RetrainingDecision(True, *chosen.key, chosen.reason, tuple(against), names, state)
+        train_on = policy.choice(chosen.trigger)
+        return RetrainingDecision(True, *chosen.key, chosen.reason, tuple(against), names, state, train_on)
     compared = [cause.reason for cause in causes] or [found.told for _, found in judged]
     if evidence.champion_version is None:
         compared = compared or ["no champion to replace"]

@@ -1,14 +1,15 @@
-"""When a model is retrained: the `retraining` mapping of its defs.yaml as data, checked key by key, and told in words.
+"""When a model is retrained, and on what: the `retraining` mapping of its defs.yaml as data, checked key by key, and told in words.
 
 A policy is a list of triggers, any of which is enough; `all:` joins several that must hold at once. Limits hold back what
-has been triggered: cooldown, budget, quiet hours, new rows to learn from. A request by hand is always heard.
+has been triggered: cooldown, budget, quiet hours, new rows to learn from. A request by hand is always heard. What a training
+learns from is one choice for all causes and another for alarms, which tell of a world that most of history does not know.
 """
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
 from platform_assets.errors import ConfigurationError
@@ -27,6 +28,9 @@ from platform_assets.science.retraining_triggers import (
     wrong,
     zone,
 )
+from platform_assets.science.train_on import DENSE, DENSELY, EVENLY, TrainOn
+
+ALARMS: Final = frozenset({"error", "performance", "drift"})  # whose first training sees little of the new world
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class QuietHours:
 
 @dataclass(frozen=True)
 class RetrainingPolicy:
-    """When a model is retrained; the `retraining` mapping of its defs.yaml."""
+    """When a model is retrained and on what; the `retraining` mapping of its defs.yaml."""
 
     when: tuple[Trigger, ...] = (Drift(), Error(), Staleness(28))
     cooldown_days: float = 7.0  # nothing but a request by hand so soon after the last training
@@ -76,6 +80,8 @@ class RetrainingPolicy:
     budget: Budget | None = None
     quiet_hours: QuietHours | None = None
     min_new_rows: int | None = None  # nothing but a request by hand before so many rows have come
+    train_on: TrainOn = EVENLY
+    after_alarm: TrainOn = DENSE  # of trainings for an alarm, and of those that follow them
 
     def __post_init__(self) -> None:
         number("cooldown_days", self.cooldown_days, "a number of days of at least 0", least=0.0)
@@ -100,6 +106,10 @@ class RetrainingPolicy:
         """How many alarms the policy wants of the checks `drift` or `error`; one where it asks for none."""
         return next((p.alarms for p in self.parts if isinstance(p, Checked) and p.kind == kind), Alarms())
 
+    def choice(self, trigger: str) -> TrainOn:
+        """What a training for this trigger, or for several joined by `+`, learns from."""
+        return self.after_alarm if {*ALARMS, "follow_up"} & {*trigger.split("+")} else self.train_on
+
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """The policy that a model's defs.yaml describes; what it leaves out has its default.
@@ -115,12 +125,20 @@ class RetrainingPolicy:
         for key, kind in (("budget", Budget), ("quiet_hours", QuietHours)):
             if given.get(key) is not None:
                 given[key] = _built(kind, given[key], key)
+        train_on = train_on_of(given.get("train_on", {}), "train_on")
+        given |= {
+            "train_on": train_on,
+            "after_alarm": train_on_of(given.get("after_alarm", DENSELY), "after_alarm", train_on),
+        }
         return cls(**given)
 
     def told(self) -> list[str]:
         """What the policy will do, a sentence a line."""
         lines = ["It is retrained when a person asks for it" + (", or when" if self.when else ", and never by itself.")]
         lines += [f"  - {trigger.told}{'; or' if trigger is not self.when[-1] else '.'}" for trigger in self.when]
+        lines.append(f"It learns from {self.train_on.told}.")
+        if self.after_alarm != self.train_on and {*ALARMS} & {part.kind for part in self.parts}:
+            lines.append(f"For drift, error or performance it learns from {self.after_alarm.told}.")
         if self.follow_up_weeks:
             weeks = ", ".join(str(week) for week in self.follow_up_weeks)
             lines.append(
@@ -167,6 +185,17 @@ def _trigger(entry: object) -> Trigger:
     if name in SHORT and settings is not None and not isinstance(settings, Mapping):
         settings = {SHORT[name]: settings}
     return _built(KINDS[name], settings or {}, name)
+
+
+def train_on_of(settings: object, key: str, base: TrainOn = EVENLY) -> TrainOn:
+    """What a mapping says to train on; what it leaves out is as in `base`.
+
+    Raises: ConfigurationError naming the key that is unknown or whose value is wrong.
+    """
+    if not isinstance(settings, Mapping):
+        raise wrong(key, settings, f"a mapping of {', '.join(entry.name for entry in fields(TrainOn))}")
+    _known(settings, TrainOn, f"{key}.")
+    return base.but(settings)
 
 
 def _built(kind: type[Any], settings: object, key: str) -> Any:

@@ -95,8 +95,17 @@ def test_an_edited_policy_leaves_the_models_code_version_and_an_edited_recipe_do
         "  kind:", "  retraining: {when: [code], cooldown_days: 1}\n  gate: {undecided: keep}\n  # why\n  kind:"
     )
     assert version() == first
-    project.change("  kind:", "  recent_density: 3.0\n  kind:")
+    project.change("  kind:", "  rows: 9000\n  kind:")
     assert version() != first
+
+
+@pytest.mark.parametrize("key", ["train_on", "after_alarm"])
+def test_a_window_must_reach_further_back_than_the_horizon_ahead(project: Project, key: str) -> None:
+    project.change("  kind:", f"  retraining: {{{key}: {{window_days: 28}}}}\n  kind:")
+    told = f"`{key}` has a window of 28 days, no longer than the horizon of 28"
+    with pytest.raises(ComponentTreeException) as error, project.loaded():
+        pass
+    assert told in "".join(traceback.format_exception(error.value))
 
 
 MISSPELT = {
@@ -112,6 +121,11 @@ MISSPELT = {
     "gate key": ("kind:", "gate: {min_improvment: 0.1}\n  kind:", "gate policy: unknown keys ['min_improvment']"),
     "gate value": ("kind:", "gate: {undecided: perhaps}\n  kind:", "`undecided` is 'perhaps'"),
     "retraining key": ("kind:", "retraining: {cooldwn_days: 3}\n  kind:", "retraining: unknown key `cooldwn_days`"),
+    "on what": (
+        "kind:",
+        "retraining: {after_alarm: {density: 7}}\n  kind:",
+        "unknown key `after_alarm.density`",
+    ),
     "parameter": (
         "kind:",
         "parameters: {rounds: 50, leafs: 7}\n  kind:",

@@ -39,6 +39,15 @@ def test_json_round_trips_to_the_same_bytes():
     assert [(one.name, one.dtype) for one in again.answers] == [("q500", "Float64"), ("q990", "Float64")]
 
 
+def test_a_manifest_of_before_it_said_on_what_is_read():
+    raw = json.loads(manifest().to_json())
+    del raw["train_on"], raw["masks"]
+    assert Manifest.from_json(json.dumps(raw).encode()) == manifest()
+    told = manifest(train_on={"window_days": 91}, masks=({"since": "2024-01-01T00:00:00+00:00"},))
+    assert Manifest.from_json(told.to_json()) == told
+    assert diff(manifest(), told).keys() == {"train_on.window_days", "train_on", "masks"}
+
+
 def test_times_are_written_in_utc():
     paris = CUT.astimezone(timezone(timedelta(hours=1)))
     assert manifest(created_at=paris).to_json() == manifest().to_json()

@@ -23,6 +23,7 @@ from platform_assets.science.retraining_triggers import (
     Schedule,
     Staleness,
 )
+from platform_assets.science.train_on import TrainOn
 
 NOW = datetime(2025, 6, 30, 12, tzinfo=UTC)
 DRIFT = Signal("drift", "3", "2025-06-20", 2.0, 0.0)
@@ -420,6 +421,19 @@ POLICIES = st.builds(
 )
 EPISODES = st.sampled_from(["3/2025-06-01", "3/2025-06-20", "4/2025-06-20", "a", "b"])
 HISTORY = st.lists(st.builds(PastRetraining, st.sampled_from(TRIGGERS), EPISODES, AGES), max_size=4)
+
+
+def test_what_fires_says_on_what_and_what_waits_says_nothing() -> None:
+    policy = replace(EVERYTHING, train_on=TrainOn(400), after_alarm=TrainOn(recent_density=5), follow_up_weeks=(1,))
+    answers = [past("drift", "3/2025-06-20", 8)]
+    for seen, history, expected in (
+        (evidence(signals=(DRIFT,)), [], policy.after_alarm),
+        (evidence(), answers, policy.after_alarm),  # what follows an alarm
+        (evidence(rows_since_training=1000), [], policy.train_on),
+        (evidence(requests=("a",), signals=(DRIFT,)), [], policy.train_on),  # who asks says what for
+        (evidence(), [], None),
+    ):
+        assert decide(seen, policy, history).train_on == expected
 
 
 @settings(max_examples=300, deadline=None)

@@ -22,6 +22,7 @@ from platform_assets.science.retraining_triggers import (
     Staleness,
     alarm_since,
 )
+from platform_assets.science.train_on import TrainOn
 
 WHOLE: dict[str, Any] = {
     "when": [
@@ -43,6 +44,8 @@ WHOLE: dict[str, Any] = {
     "budget": {"trainings": 2},
     "quiet_hours": {"start": 8, "end": 18, "timezone": "Europe/London"},
     "min_new_rows": 500,
+    "train_on": {"window_days": 730, "recent_density": 2},
+    "after_alarm": {"recent_days": 28, "recent_density": 5},
 }
 
 
@@ -61,6 +64,8 @@ def test_a_policy_is_what_its_mapping_says_and_else_the_default() -> None:
     assert policy.when[5] == Operations("latency_p99_ms", above=250, alarms=Alarms(3, 5))
     assert (policy.budget, policy.quiet_hours) == (Budget(2), QuietHours(8, 18, "Europe/London"))
     assert (policy.follow_up_weeks, policy.min_new_rows, policy.cooldown_days) == ((1, 3, 7), 500, 3)
+    assert policy.train_on == TrainOn(window_days=730, recent_density=2)
+    assert policy.after_alarm == TrainOn(window_days=730, recent_days=28, recent_density=5)
     assert policy.alarms_of("error") == Alarms(2, 3)
     assert policy.alarms_of("drift") == Alarms()
 
@@ -71,9 +76,46 @@ def test_its_words_name_every_setting() -> None:
         "(every alarm)", "2 alarms of 3 verdicts", "28 days old", "`0 3 * * 1` (Europe/London)", "5,000 rows", " AND ",
         "pinball over the baseline's is above 1.1", "latency_p99_ms is above 250", "code", "within 3 days",
         "1, 3, 7 weeks later", "At most 2 retrainings within 7 days", "From 8 to 18 o'clock", "500 rows",
+        "It learns from the last 730 days, the last 56 days of it sampled 2 times as densely.",
+        "performance it learns from the last 730 days, the last 28 days of it sampled 5 times as densely.",
     ):  # fmt: skip
         assert word in told, word
     assert "never by itself" in RetrainingPolicy(()).told()[0]
+    assert "It learns from all history." in RetrainingPolicy(()).told()
+
+
+@pytest.mark.parametrize(
+    ("mapping", "usually", "after_alarm"),
+    [
+        ({}, TrainOn(), TrainOn(recent_density=7)),
+        ({"train_on": {"window_days": 400}}, TrainOn(400), TrainOn(400, recent_density=7)),
+        ({"after_alarm": {}}, TrainOn(), TrainOn()),
+        ({"train_on": {"recent_density": 3}, "after_alarm": {}}, TrainOn(None, 56, 3), TrainOn(None, 56, 3)),
+        (
+            {"train_on": {"window_days": 400}, "after_alarm": {"window_days": None, "recent_days": 28}},
+            TrainOn(400),
+            TrainOn(None, 28),
+        ),
+    ],
+)
+def test_what_an_alarm_leaves_out_is_as_usual_and_all_but_its_mention_is_dense(
+    mapping: dict[str, Any], usually: TrainOn, after_alarm: TrainOn
+) -> None:
+    policy = RetrainingPolicy.from_mapping(mapping)
+    assert (policy.train_on, policy.after_alarm) == (usually, after_alarm)
+
+
+@pytest.mark.parametrize(
+    ("trigger", "is_alarm"),
+    [
+        ("drift", True), ("error", True), ("performance", True), ("follow_up", True), ("drift+new_data", True),
+        ("manual", False), ("schedule", False), ("staleness", False), ("new_data", False), ("code", False),
+        ("operations", False), ("schedule+new_data", False),
+    ],
+)  # fmt: skip
+def test_only_an_alarm_and_what_follows_it_learns_otherwise(trigger: str, is_alarm: bool) -> None:
+    policy = RetrainingPolicy()
+    assert policy.choice(trigger) == (policy.after_alarm if is_alarm else policy.train_on)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +156,12 @@ def test_its_words_name_every_setting() -> None:
         ({"quiet_hours": {"start": 8, "end": 25}}, "`quiet_hours.end` is 25, expected an hour from 0 to 24"),
         ({"quiet_hours": {"start": 8, "end": 8}}, "expected two different hours"),
         ({"min_new_rows": 0}, "`min_new_rows` is 0"),
+        ({"train_on": 90}, "`train_on` is 90, expected a mapping of window_days, recent_days, recent_density"),
+        ({"train_on": {"window": 90}}, "unknown key `train_on.window`\n\nhint: did you mean `window_days`?"),
+        ({"train_on": {"window_days": 0}}, "`window_days` is 0, expected a whole number of at least 1"),
+        ({"train_on": {"recent_days": None}}, "`recent_days` is None"),
+        ({"after_alarm": {"recent_density": 0.5}}, "`recent_density` is 0.5, expected a number of at least 1"),
+        ({"after_alarm": {"density": 7}}, "unknown key `after_alarm.density`\n\nhint: did you mean `recent_density`?"),
     ],
 )  # fmt: skip
 def test_a_wrong_mapping_is_named(mapping: dict[str, Any], told: str) -> None:

@@ -1,5 +1,6 @@
 """The retraining sensor against a real ledger and a real instance: every cause once, whatever happens in between."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -160,6 +161,42 @@ def test_a_failed_check_asks_for_one_run_that_says_why(world: World) -> None:
     assert request.tags[names.TAG_REASON] == "drift in 5 features, at most 4 allowed, since 2025-06-28, champion 1"
     assert [(c.trigger, c.episode) for c in world.ledger.causes("demand")] == [("drift", "1/2025-06-28")]
     assert world.decisions() == ["retrain"]
+
+
+def test_the_run_is_told_on_what_and_a_repeated_one_the_same(world: World) -> None:
+    policy = RetrainingPolicy.from_mapping({"after_alarm": {"recent_days": 28, "recent_density": 5}})
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False)
+    request = world.tick(policy)
+    assert isinstance(request, dg.RunRequest)
+    told = json.loads(request.tags[names.TAG_TRAIN_ON])
+    assert told == {"window_days": None, "recent_days": 28, "recent_density": 5}
+    (cause,) = world.ledger.causes("demand")
+    assert cause.evidence["train_on"] == told
+    assert world.ledger.decisions("demand")[-1].evidence["train_on"] == told
+    world.launch(request, dg.DagsterRunStatus.FAILURE)
+    _age_runs(world, timedelta(hours=1))
+    again = world.tick(RetrainingPolicy())  # edited since: the cause keeps what it was asked with
+    assert isinstance(again, dg.RunRequest)
+    assert again.tags[names.TAG_TRAIN_ON] == request.tags[names.TAG_TRAIN_ON]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, {"window_days": 400, "recent_days": 56, "recent_density": 1.0}),
+        ({"recent_density": 7.0}, {"window_days": 400, "recent_days": 56, "recent_density": 7.0}),
+        ({"window_days": None}, {"window_days": None, "recent_days": 56, "recent_density": 1.0}),
+    ],
+)
+def test_who_asks_by_hand_says_on_what_and_else_the_policy_does(
+    world: World, given: dict[str, Any], told: dict[str, Any]
+) -> None:
+    evidence = {"train_on": given} if given else None
+    world.ledger.fire("demand", "manual", "2025-06-30-ada", reason="why", at=NOW, evidence=evidence)
+    request = world.tick(RetrainingPolicy.from_mapping({"train_on": {"window_days": 400}}))
+    assert isinstance(request, dg.RunRequest)
+    assert json.loads(request.tags[names.TAG_TRAIN_ON]) == told
 
 
 def test_a_quiet_tick_gives_the_numbers_that_it_compared(world: World) -> None:

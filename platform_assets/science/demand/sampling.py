@@ -24,6 +24,7 @@ from platform_assets.names import (
     TARGET_ON,
     UNITS,
 )
+from platform_assets.science.demand.masks import Mask, masked
 from platform_assets.science.demand.panel import LIVE_DAYS, periods
 
 # Half of a retailer's loss lies in an eighth of its series. Drawn by the root of their volume, 120,000 rows of Online
@@ -81,6 +82,7 @@ def fit_rows(
     recent_density: float = 1.0,
     are_targets_open: bool = True,
     volume_power: float | None = None,
+    masks: Sequence[Mask] = (),
     seed: int = 0,
 ) -> pl.DataFrame:
     """About `rows` forecasts issued in [start_on, end_on] whose target the sales reach, drawn without a random state.
@@ -90,9 +92,10 @@ def fit_rows(
     are drawn among the open periods that `horizons` reach; else they may be closed, and have no label.
 
     A series is drawn in proportion to its volume (units per day of the last `LIVE_DAYS`) to the power of `volume_power`,
-    by default `VOLUME_POWER` where targets are open periods, whose loss is in units, and 0 elsewhere.
+    by default `VOLUME_POWER` where targets are open periods, whose loss is in units, and 0 elsewhere. Forecasts issued
+    within one of `masks` are not drawn.
     """
-    issues = _live(sales, start_on, end_on)
+    issues = masked(_live(sales, start_on, end_on), masks)
     calendar = periods(sales).collect()[PERIOD_ON]
     if issues.is_empty() or not horizons:
         return _rows(issues.clear().with_columns(pl.lit(None, dtype=pl.Date).alias(TARGET_ON)))
@@ -128,8 +131,13 @@ def _volume_weight(issues: pl.DataFrame, are_targets_open: bool, power: float | 
     return np.maximum(issues["volume"].to_numpy(), SMALLEST_VOLUME) ** power
 
 
-def evaluation_rows(sales: pl.LazyFrame, *, issued_on: Sequence[date], horizons: Sequence[int]) -> pl.DataFrame:
-    """All live series x all horizons for each origin: the last open period up to each date of `issued_on`."""
+def evaluation_rows(
+    sales: pl.LazyFrame, *, issued_on: Sequence[date], horizons: Sequence[int], masks: Sequence[Mask] = ()
+) -> pl.DataFrame:
+    """All live series x all horizons for each origin: the last open period up to each date of `issued_on`.
+
+    Forecasts issued within one of `masks` are left out.
+    """
     calendar = periods(sales).collect()[PERIOD_ON]
     origins = [
         calendar[int(i) - 1]
@@ -137,7 +145,7 @@ def evaluation_rows(sales: pl.LazyFrame, *, issued_on: Sequence[date], horizons:
         if i > 0
     ]
     return _rows(
-        pl.concat([live(sales, start_on=on, end_on=on) for on in sorted(set(origins))])
+        masked(pl.concat([live(sales, start_on=on, end_on=on) for on in sorted(set(origins))]), masks)
         .with_columns(pl.concat_list([pl.col(PERIOD_ON).dt.offset_by(f"{h}d") for h in horizons]).alias(TARGET_ON))
         .explode(TARGET_ON)
     )

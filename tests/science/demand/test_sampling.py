@@ -1,11 +1,12 @@
 """Which rows are drawn: live series, open targets, a budget, and no surprise when the history grows."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 import pytest
 
+from platform_assets.science.demand.masks import Mask, masked
 from platform_assets.science.demand.panel import LIVE_DAYS, periods
 from platform_assets.science.demand.sampling import evaluation_rows, fit_rows, issue_rows, last_weights, live
 
@@ -95,6 +96,19 @@ def test_recent_rows_are_drawn_more_densely(make_world: World) -> None:
         for recent in (True, False)
     }
     assert rate[True] / rate[False] == pytest.approx(4, rel=0.25)
+
+
+def test_what_is_issued_within_a_mask_is_neither_drawn_nor_judged(make_world: World) -> None:
+    """And the budget goes to the rest."""
+    sales = make_world(45, series=20)
+    since, until = datetime(2024, 9, 1, tzinfo=UTC), datetime(2024, 12, 1, tzinfo=UTC)
+    masks = [Mask(since, until), Mask(datetime(2025, 1, 1, tzinfo=UTC), None, "s3")]
+    drawn = fit_rows(sales.lazy(), rows=1500, horizons=[1], masks=masks)
+    every = fit_rows(sales.lazy(), rows=1500, horizons=[1])
+    assert masked(drawn, masks).equals(drawn)
+    assert masked(every, masks).height < 0.9 * every.height < drawn.height
+    judged = evaluation_rows(sales.lazy(), issued_on=[date(2024, 8, 1), date(2024, 10, 1)], horizons=DAYS, masks=masks)
+    assert judged.equals(evaluation_rows(sales.lazy(), issued_on=[date(2024, 8, 1)], horizons=DAYS))
 
 
 def test_the_draw_is_the_same_everywhere() -> None:
