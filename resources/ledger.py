@@ -1,4 +1,4 @@
-"""The append-only ledger in SQL: promotions, decisions, causes, refusals, completions.
+"""The append-only ledger in SQL: promotions, decisions, causes, refusals, quarantines, completions.
 
 It is the truth about who is champion; MLflow's alias mirrors it. Rows are only ever added: triggers refuse the rest.
 """
@@ -6,13 +6,13 @@ It is the truth about who is champion; MLflow's alias mirrors it. Rows are only 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from platform_assets.errors import DuplicateCauseError, LedgerError, PromotionConflictError
 from resources import ledger_schema
 from resources.ledger_engine import WRITES, open_engine, write_instant, write_json
-from resources.ledger_rows import Cause, Decision, Evidence, Promotion, Refusal, decoded, standing
+from resources.ledger_rows import Cause, Decision, Evidence, Promotion, Quarantine, Refusal, decoded, standing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData, RowMapping, Table
@@ -206,6 +206,41 @@ class Ledger:
     def refusals(self, source: str | None = None) -> list[Refusal]:
         """Refused files, oldest first."""
         return [Refusal(**decoded(row)) for row in self._select("refusals", "id", source=source)]
+
+    # Quarantined periods
+
+    def record_quarantine(
+        self,
+        source: str,
+        segment: str,
+        first_on: date,
+        last_on: date | None,
+        action: Literal["found", "cleared", "added", "lifted"],
+        *,
+        reason: str,
+        who: str,
+        at: datetime,
+        evidence: Evidence | None = None,
+        run_id: str | None = None,
+    ) -> None:
+        """Keep what was found or said of a segment's periods."""
+        self._insert(
+            "quarantines",
+            source=source,
+            segment=segment,
+            first_on=first_on.isoformat(),
+            last_on=None if last_on is None else last_on.isoformat(),
+            action=action,
+            reason=reason,
+            who=who,
+            evidence=write_json(evidence or {}),
+            at=write_instant(at),
+            run_id=run_id,
+        )
+
+    def quarantines(self, source: str) -> list[Quarantine]:
+        """All that was found or said, in the order in which it was recorded."""
+        return [Quarantine(**decoded(row)) for row in self._select("quarantines", "id", source=source)]
 
     # Completions
 

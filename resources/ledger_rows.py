@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from resources.ledger_engine import read_instant
@@ -71,14 +71,34 @@ class Refusal:
     at: datetime
 
 
+@dataclass(frozen=True)
+class Quarantine:
+    """What was found or said of a segment's periods; `segment` "" is all of them, `last_on` None is from then on."""
+
+    id: int
+    source: str
+    segment: str
+    first_on: date
+    last_on: date | None
+    action: Literal["found", "cleared", "added", "lifted"]
+    reason: str
+    who: str
+    evidence: Evidence
+    at: datetime
+    run_id: str | None
+
+
 def decoded(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Columns of a row with instants, evidence and reasons as values instead of text."""
+    """Columns of a row with dates, instants, evidence and reasons as values instead of text."""
     values = dict(row)
     for column in ("evidence", "reasons"):
         if column in values:
             values[column] = json.loads(values[column])
     if "reasons" in values:
         values["reasons"] = tuple(values["reasons"])
+    for column in ("first_on", "last_on"):
+        if values.get(column) is not None:
+            values[column] = date.fromisoformat(values[column])
     values["at"] = read_instant(values["at"])
     return values
 

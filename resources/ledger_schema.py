@@ -5,6 +5,7 @@ decisions       every answer of a gate or a retraining policy, with its reasons 
 causes          what asked for a retraining; (model, trigger, episode) is unique, so a cause fires once
 cause_statuses  what became of a cause
 refusals        data files that were not accepted
+quarantines     periods of a segment that were found at fault, put under quarantine by hand, or lifted from it
 completions     work that is done and need not be done again
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from sqlalchemy import Connection, MetaData
 
-TABLES: Final = ("promotions", "decisions", "causes", "cause_statuses", "refusals", "completions")
+TABLES: Final = ("promotions", "decisions", "causes", "cause_statuses", "refusals", "quarantines", "completions")
 
 # Any constant: whoever creates the schema on PostgreSQL holds this lock, since concurrent DDL fails there.
 _SCHEMA_LOCK: Final = 7_203_114
@@ -80,6 +81,23 @@ def metadata() -> "MetaData":
         Column("sha256", String(64), nullable=False),
         Column("reason", Text, nullable=False),
         instant(),
+    )
+    Table(
+        "quarantines",
+        tables,
+        Column("id", Integer, primary_key=True),
+        Column("source", String(200), nullable=False, index=True),
+        Column("segment", String(300), nullable=False),
+        Column("first_on", String(10), nullable=False),
+        Column("last_on", String(10)),
+        Column(
+            "action", String(10), CheckConstraint("action IN ('found', 'cleared', 'added', 'lifted')"), nullable=False
+        ),
+        Column("reason", Text, nullable=False),
+        Column("who", String(200), nullable=False),
+        Column("evidence", Text, nullable=False),
+        instant(),
+        Column("run_id", String(100)),
     )
     Table(
         "completions",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 CONTRACT = "contract"
 VOLUME = "volume"
 ACCOUNTING = "accounting"
+SEGMENTS = "segments"
 LANDED_COLUMNS = {
     "file_name": ("string", "file that the line came in"),
     "file_row": ("int", "row in that file, 1 is the first under the header"),
@@ -33,7 +34,7 @@ SALES_COLUMNS = {
     "period_on": ("date", "first local day of the period"),
     "event_at": ("timestamp", "UTC instant at which the period ends"),
     "known_at": ("timestamp", "UTC instant from which this revision was known"),
-    "units": ("double", "net demand, >= 0"),
+    "units": ("double", "net demand, >= 0; null: unknown, as its segment is under quarantine"),
     "price": ("double", "mean price charged, weighted by units"),
     "is_promoted": ("boolean", "whether any line was on promotion, null where none says"),
     "stock": ("double", "units on hand; 0: there was nothing to sell"),
@@ -202,7 +203,15 @@ def _cleaning(source: Source, about: "SalesSource", window: SourceWindow) -> dg.
         check_specs=[
             dg.AssetCheckSpec(
                 ACCOUNTING, asset=sales, blocking=True, description="Lines in = lines accepted + lines set aside."
-            )
+            ),
+            dg.AssetCheckSpec(
+                SEGMENTS,
+                asset=sales,
+                description=(
+                    "No segment, such as a store, is wrong as a whole in a period of the run's months: sums by five or more beside "
+                    "the others, every line twice, or no line at all. What is found is unknown in sales, and stands in the ledger."
+                ),
+            ),
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
         retry_policy=policies.RETRY_IO,

@@ -10,6 +10,12 @@ import polars as pl
 
 from platform_assets import names
 from platform_assets.components.landing_steps import between_of, complete_arrival, markdown
+from platform_assets.components.segment_steps import (
+    complete_quarantines,
+    judge_segments,
+    segments_result,
+    unknown_rows,
+)
 from platform_assets.components.source_assets import ACCOUNTING, CONTRACT, VOLUME
 from platform_assets.components.source_window import DIGEST_TAG, arrival_completion
 from platform_assets.errors import ContractError, PerennialError
@@ -134,7 +140,10 @@ def clean_lines(
         },
     )
     old = sold.clear() if revision.version is None else revision.scan(between=between).collect()
-    revised = selling.layered(old, sold, cleaned.deliveries)
+    everything = None if revision.version is None else revision.scan()
+    ledger, run_id = context.resources.ledger, context.run.run_id
+    judged = judge_segments(source, ledger, everything, old, sold, cleaned.deliveries, between, run_id)
+    revised = judged.revised
     version = revision.write(revised, between=between, partition_by="period_on", allow_empty=True)
     yield dg.AssetCheckResult(
         passed=True,
@@ -142,6 +151,7 @@ def clean_lines(
         asset_key=names.SALES,
         metadata={"lines": found.landed, "accepted": found.accepted, "set aside": found.quarantined, **counts},
     )
+    yield segments_result(judged)
     standing = selling.latest(revised)
     yield dg.MaterializeResult(
         asset_key=dg.AssetKey([names.SALES]),
@@ -154,8 +164,10 @@ def clean_lines(
             "corrections": revised.height - standing.height,
             "lines accepted": found.accepted,
             "lines set aside": found.quarantined,
+            "rows under quarantine": unknown_rows(revised),
         },
     )
+    complete_quarantines(ledger, judged, between, cleaned.last_on, version)
     complete_arrival(source, context, is_plans_run=False)
 
 
@@ -167,6 +179,7 @@ class Cleaned:
     sold: pl.DataFrame
     deliveries: pl.DataFrame
     found: quarantine.Accounting
+    last_on: date  # newest period of all lines
 
 
 def _cleaned(source: Source, tables: Any, between: Between) -> Cleaned:
@@ -189,7 +202,7 @@ def _cleaned(source: Source, tables: Any, between: Between) -> Cleaned:
         aside.append(classified.filter(pl.col("reason").is_not_null()).drop("series_id"))
         sold.append(sales)
         deliveries.append(lines.group_by("period_on").agg(delivered_at=pl.col("known_at").max()))
-    return Cleaned(pl.concat(aside), pl.concat(sold), pl.concat(deliveries), quarantine.total(counts))
+    return Cleaned(pl.concat(aside), pl.concat(sold), pl.concat(deliveries), quarantine.total(counts), last_on)
 
 
 def _months(between: Between) -> Iterator[Between]:

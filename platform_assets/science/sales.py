@@ -130,7 +130,7 @@ def revise(old: pl.DataFrame, new: pl.DataFrame, arrived_known_at: datetime | pl
     )
     gone = (
         standing.join(new, on=key, how="anti")
-        .filter((pl.col("units") != 0) | (pl.col("lines") != 0))
+        .filter(pl.col("units").ne_missing(0.0) | (pl.col("lines") != 0))  # what was unknown, and is gone, sold nothing
         .with_columns(
             known_at=pl.max_horizontal(arrived, pl.col("known_at") + pl.duration(microseconds=1)),
             units=pl.lit(0.0),

@@ -11,6 +11,24 @@ from platform_assets.errors import ConfigurationError
 QUANTITY_ROLES = ("units",)
 TIME_ROLES = ("sold_on", "sold_at")
 OPTIONAL_ROLES = ("price", "is_promoted", "stock", "lines", "tickets", "ticket")
+# Words in the name of a series column that tells where something was sold.
+PLACES = (
+    *(
+        "store",
+        "shop",
+        "branch",
+        "outlet",
+        "location",
+        "site",
+        "region",
+        "warehouse",
+        "depot",
+        "filiale",
+        "markt",
+        "standort",
+    ),
+    *("magasin", "boutique", "tienda", "sucursal", "negozio", "loja", "winkel"),
+)
 ROLES = (*QUANTITY_ROLES, *TIME_ROLES, *OPTIONAL_ROLES)
 PLAN_ROLES = ("target_on", "announced_on", "planned_price", "is_planned_promotion")
 
@@ -29,6 +47,8 @@ class Rules:
     the typical (geometric mean) line of its series in earlier periods, of which there must be ten lines.
     `plausible`: column to the bounds within which the median of a file must lie.
     `largest_share`: of lines set aside as broken, beyond which the file is stopped.
+    `segment`: series column whose values, such as stores, are judged as wholes and set under quarantine alone; the first one
+    named like a place where left out, none where it is "".
     """
 
     duplicates: Literal["ask", "set_aside", "keep"] = "ask"
@@ -40,6 +60,7 @@ class Rules:
     extreme_at_least: float = 1000.0
     plausible: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     largest_share: float = 0.2
+    segment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +117,8 @@ class Source:
             found.append("columns: `tickets` counts them and `ticket` names one; give one of the two")
         if not self.series:
             found.append("series: name at least one column, such as a product code")
+        if self.rules.segment and self.rules.segment not in self.series:
+            found.append(f"rules: segment {self.rules.segment!r} is no series column; known: {', '.join(self.series)}")
         if clash := sorted(set(self.series) & set(self.columns.values())):
             found.append(f"series: {clash} play another role too")
         if self.plans and (missing := {"target_on", "announced_on"} - set(self.plans)):
@@ -112,6 +135,14 @@ class Source:
     def period_days(self) -> int:
         """Days of a period: 1 or 7."""
         return 7 if self.frequency == "week" else 1
+
+    @property
+    def segment_position(self) -> int | None:
+        """Place among the series columns of the one that names a segment; None where the chain is the only one."""
+        if self.rules.segment is not None:
+            return self.series.index(self.rules.segment) if self.rules.segment else None
+        named = [n for n, column in enumerate(self.series) if any(word in column.casefold() for word in PLACES)]
+        return named[0] if named and len(self.series) > 1 else None
 
     @property
     def holidays(self) -> str | None:

@@ -35,7 +35,7 @@ def retail(tmp_path: Path) -> Sandbox:
 def test_a_whole_history_lands_in_one_run_and_again_without_change(retail: Sandbox) -> None:
     result = retail.run()
     good = retailer(days=45)
-    assert retail.checks(result) == {"contract": True, "volume": True, "accounting": True}
+    assert retail.checks(result) == {"contract": True, "volume": True, "accounting": True, "segments": True}
     assert retail.lines.height == good.height
     assert retail.quarantine.is_empty()
     assert retail.sales["units"].sum() == good["quantity"].sum()
@@ -54,7 +54,7 @@ def test_a_simulated_world_has_sales_and_plans(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path, "simulator", simulate=world, window=(date(2024, 1, 1), date(2024, 2, 29)))
     result = sandbox.run()
     lines = simulated()
-    assert sandbox.checks(result) == {"contract": True, "volume": True, "accounting": True}
+    assert sandbox.checks(result) == {"contract": True, "volume": True, "accounting": True, "segments": True}
     assert sandbox.sales["units"].sum() == lines["units"].sum()
     assert sandbox.sales["tickets"].sum() == lines["tickets"].sum()
     assert set(sandbox.sales["series_id"]) == {f"{store}/{sku}" for store, sku in lines.select("store", "sku").rows()}
@@ -168,7 +168,7 @@ def test_a_weekly_source_without_prices_needs_only_yaml(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path, "bakery", data, folder=folder)
     assert date_range(data, sandbox.source) == (weeks[0], weeks[-1] + timedelta(days=6))
     result = sandbox.run()
-    assert sandbox.checks(result) == {"contract": True, "volume": True, "accounting": True}
+    assert sandbox.checks(result) == {"contract": True, "volume": True, "accounting": True, "segments": True}
     first = sandbox.sales.row(0, named=True)
     assert (first["series_id"], first["units"], first["price"], first["stock"]) == ("1", 3.0, None, None)
     assert first["event_at"] == datetime(2024, 1, 14, 5, tzinfo=UTC)  # midnight in New York after seven days

@@ -118,6 +118,10 @@ def test_refusals_and_completions_are_kept(ledger: Ledger) -> None:
     assert [(row.file, row.reason, row.at) for row in ledger.refusals("retail")] == [("a.csv", "no header", AT)]
     assert ledger.refusals("other") == []
     assert ledger.completed("demo/data") is None
+    ledger.record_quarantine("retail", "1", AT.date(), None, "added", reason="x10", who="ann", at=AT)
+    (kept,) = ledger.quarantines("retail")
+    assert (kept.segment, kept.first_on, kept.last_on, kept.action, kept.who) == ("1", AT.date(), None, "added", "ann")
+    assert ledger.quarantines("other") == []
     ledger.complete("demo/data", {"rows": 3})
     ledger.complete("demo/data", {"rows": 4})
     assert ledger.completed("demo/data") == {"rows": 3}
@@ -129,6 +133,7 @@ def test_rows_can_neither_change_nor_go(ledger: Ledger, url: str) -> None:
     ledger.fire("demand", "drift", "1", reason="x", at=AT)
     ledger.record_cause_status("demand", "drift", "1", "started", at=AT)
     ledger.record_refusal("retail", "a.csv", sha256="0" * 64, reason="no header", at=AT)
+    ledger.record_quarantine("retail", "1", AT.date(), None, "added", reason="x10", who="ann", at=AT)
     ledger.complete("k", {})
     engine = create_engine(url)
     for table in ledger_schema.TABLES:

@@ -174,9 +174,13 @@ def _year_ago_index(calendar: pl.DataFrame) -> pl.DataFrame:
 
 
 def _recent_units(rows: pl.DataFrame) -> pl.Series:
-    """The last `RECENT_PERIODS` units of each row's history, oldest first; zeros before the first sale."""
+    """The last `RECENT_PERIODS` units of each row's history, oldest first; zeros before the first sale and while out of stock.
+
+    An unknown period has the mean of the known ones in the 28 days that end with it, which is no news.
+    """
     size = columns.RECENT_PERIODS
-    units = rows[UNITS].fill_null(0.0).cast(pl.Float32).to_numpy()
+    usual = pl.when("is_unknown").then(pl.col("mean_28"))
+    units = rows.select(pl.coalesce(UNITS, usual, 0.0).cast(pl.Float32)).to_series().to_numpy()
     seen = rows.select(pl.int_range(1, pl.len() + 1).over("history").clip(upper_bound=size)).to_series().to_numpy()
     windows = np.lib.stride_tricks.sliding_window_view(np.concatenate([np.zeros(size - 1, np.float32), units]), size)
     picked = np.flatnonzero(rows["is_reported"].to_numpy())

@@ -32,9 +32,9 @@ class Panel:
     """`rows` of histories to compute on and publish, and the `calendar` of open periods that they stand on.
 
     rows: history (one number per series and vintage), series_id, index (into the calendar), period_on, event_at,
-    known_at, is_reported, born_on, sold_on, units, price, is_promoted, is_out, lines; sorted by (history, index).
-    `units` is 0.0 where nothing sold and null where there was nothing to sell; `is_reported` marks the rows to
-    publish, the others are there to be looked back on.
+    known_at, is_reported, born_on, sold_on, units, price, is_promoted, is_out, is_unknown, lines; sorted by (history, index).
+    `units` is 0.0 where nothing sold and null where there was nothing to sell, or where it is unknown, as the period is
+    under quarantine (`is_unknown`); `is_reported` marks the rows to publish, the others are there to be looked back on.
     """
 
     rows: pl.DataFrame
@@ -80,7 +80,7 @@ def periods(sales: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def units_expr() -> pl.Expr:
-    """Demand that a row of sales tells: null where there was nothing to sell (stock 0 and units 0)."""
+    """Demand that a row of sales tells: null where there was nothing to sell (stock 0 and units 0), and where it is unknown."""
     return pl.when(pl.col("stock").eq_missing(0.0) & (pl.col(UNITS) == 0)).then(None).otherwise(pl.col(UNITS))
 
 
@@ -122,8 +122,10 @@ def _published(revisions: pl.DataFrame, calendar: pl.DataFrame, start_on: date |
         .explode("index")
         .join(calendar.select("index", pl.col("arrived_at").alias(KNOWN_AT)), on="index", maintain_order="left")
     )
+    # Unknown figures are none: a period that was under quarantine before it had any, and is lifted from it, is late then.
     late = (
-        revisions.group_by(SERIES_ID, "index", maintain_order=True)
+        revisions.filter(pl.col(UNITS).is_not_null())
+        .group_by(SERIES_ID, "index", maintain_order=True)
         .agg(pl.col(KNOWN_AT).first())
         .join(arrivals, on=[SERIES_ID, "index"], suffix="_arrived")
         .filter(pl.col(KNOWN_AT) > pl.col(f"{KNOWN_AT}_arrived"))
@@ -220,7 +222,14 @@ def _fill(rows: pl.DataFrame, revisions: pl.DataFrame, histories: pl.DataFrame) 
         .filter(pl.col("index").is_between(pl.col("low"), pl.col("high")))
         .sort(KNOWN_AT, maintain_order=True)
         .unique(["history", "index"], keep="last", maintain_order=True)
-        .select("history", "index", units_expr().alias(UNITS), *_VALUES, pl.lit(value=True).alias("has_figures"))
+        .select(
+            "history",
+            "index",
+            units_expr().alias(UNITS),
+            *_VALUES,
+            pl.lit(value=True).alias("has_figures"),
+            pl.col(UNITS).is_null().alias("is_unknown"),
+        )
         .collect()
     )
     has_figures = pl.col("has_figures").is_not_null()
@@ -234,6 +243,7 @@ def _fill(rows: pl.DataFrame, revisions: pl.DataFrame, histories: pl.DataFrame) 
             pl.when(has_figures).then(pl.col(UNITS)).otherwise(0.0).alias(UNITS),
             pl.when(pl.col(UNITS) > 0).then(pl.col("price")).alias("price"),
             (pl.col("stock") == 0).alias("is_out"),
+            pl.col("is_unknown").fill_null(value=False),
             lines.cast(pl.Float64).alias("lines"),
             pl.when(pl.col(UNITS) > 0).then(pl.col(PERIOD_ON)).forward_fill().over("history").alias("sold_on"),
         )
