@@ -41,7 +41,7 @@ def test_every_statistic_of_a_feature_is_the_one_of_scipy() -> None:
     assert (found[0]["statistic"], found[0]["moved"]) == pytest.approx(
         (ks.statistic, stats.wasserstein_distance(before, now)), rel=1e-9
     )
-    assert found[0]["p_value"] == pytest.approx(stats.kstwobign.sf(ks.statistic * np.sqrt(3000 * 700 / 3700)), rel=1e-6)
+    assert found[0]["p_value"] == pytest.approx(ks.pvalue, rel=1e-9)
     kinds = ["bag", "lamp", "mug", "tea"]
     table = [[int((rows["kind"] == kind).sum()) for kind in kinds] for rows in (sold, came)]
     chi: Any = stats.chi2_contingency(table, correction=False)
@@ -113,8 +113,8 @@ def test_a_day_like_the_others_is_no_drift_although_its_rows_resemble_each_other
 
 def test_a_shifted_feature_is_found_among_steady_ones() -> None:
     random = np.random.default_rng(3)
-    reference = occasions(random, 60, 100, shared_sd=0.1)
-    today = occasions(random, 1, 100, shared_sd=0.1).with_columns(pl.col("b") + 1.0)
+    reference = occasions(random, 60, 100, shared_sd=0.0)
+    today = occasions(random, 1, 100, shared_sd=0.0).with_columns(pl.col("b") + 1.0)
     for window in (None, "day"):
         found = feature_drift.feature_drift(reference, today, ["a", "b", "c"], window=window)
         assert found.filter("has_drifted")["feature"].to_list() == ["b"]
