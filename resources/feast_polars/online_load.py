@@ -40,12 +40,11 @@ def load(
     created = source.created_timestamp_column
     created = mapping.get(created, created) if created else None
     online: Any = provider.online_store  # pyright: ignore[reportAttributeAccessIssue]
-    has_tables = isinstance(online, WritesRows) and online.has_tables
-    if has_tables:
+    if isinstance(online, WritesRows) and online.in_key_order:
         rows = in_key_order(rows, view)
     for batch in rows.iter_slices(BATCH):
         if isinstance(online, WritesRows):
-            columns = OnlineRows.from_frame(batch, view, event, created, with_texts=has_tables)
+            columns = OnlineRows.from_frame(batch, view, event, created, with_texts=online.has_texts)
             online.write_rows(store.config, view, columns)
         else:
             keys = {c.name: c.dtype.to_value_type() for c in view.entity_columns}

@@ -34,7 +34,7 @@ from feast.repo_config import RepoConfig
 from psycopg import Connection, sql
 
 from resources.feast_polars.online_read import Asked, Found, ReadsBytes, stamp
-from resources.feast_polars.online_rows import OnlineRows, WritesRows, is_versioned, refuse_vectors
+from resources.feast_polars.online_rows import OnlineRows, WritesRows, is_versioned, refuse_searching
 from resources.feast_polars.online_ttl import NowConfig
 
 _STAGE = """
@@ -73,9 +73,11 @@ class MonotonePostgreSQLOnlineStoreConfig(NowConfig, PostgreSQLOnlineStoreConfig
 class MonotonePostgreSQLOnlineStore(WritesRows, ReadsBytes, PostgreSQLOnlineStore):
     """One batch is one transaction; a value gives way only to one that happened, or became known, later."""
 
+    has_texts = True
+
     def write_rows(self, config: RepoConfig, table: FeatureView, rows: OnlineRows) -> None:
         """Write the rows in one transaction, each unless a later one stands already."""
-        refuse_vectors(config)
+        refuse_searching(config, "vector_enabled")
         name = compute_table_id(config.project, table, is_versioned(config))
         event, known = rows.event_us.tolist(), rows.known_us.tolist()
         instants = {us: _instant(us) for us in {*event, *known}}

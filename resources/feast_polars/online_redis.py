@@ -100,7 +100,7 @@ class MonotoneRedisOnlineStoreConfig(NowConfig, RedisOnlineStoreConfig):
 class MonotoneRedisOnlineStore(WritesRows, ReadsBytes, RedisOnlineStore):
     """An entity's values of one view are written together, and give way only to later ones."""
 
-    has_tables = False
+    in_key_order = False
 
     async def online_write_batch_async(
         self, config: RepoConfig, table: FeatureView, data: list[Any], progress: Callable[[int], Any] | None

@@ -53,7 +53,7 @@ class OnlineRows:
 
     @classmethod
     def from_frame(
-        cls, rows: pl.DataFrame, view: FeatureView, event: str, created: str | None, *, with_texts: bool = True
+        cls, rows: pl.DataFrame, view: FeatureView, event: str, created: str | None, *, with_texts: bool = False
     ) -> "OnlineRows":
         """Rows of a view's own columns, in their order.
 
@@ -91,8 +91,10 @@ class OnlineRows:
                 {name: binaries([values[name].SerializeToString() for _, values, *_ in group]) for name in names},
                 {name: _strings([extract_text_and_num(row[1][name], False)[0] for row in group]) for name in names},
                 np.array([_instant_us(event) for _, _, event, _ in group], np.int64),
-                np.array([_instant_us(created or event) for _, _, event, created in group], np.int64),
-                np.array([created is not None for *_, created in group], np.bool_),
+                np.array(
+                    [_instant_us(created if _is_told(created) else event) for *_, event, created in group], np.int64
+                ),
+                np.array([_is_told(created) for *_, created in group], np.bool_),
             )
             for names, group in groups.items()
         ]
@@ -101,8 +103,11 @@ class OnlineRows:
 class WritesRows(ABC):
     """Mixed into an online store of Feast: rows come in columns, and what Feast hands over becomes columns first."""
 
-    has_tables: ClassVar[bool] = True
-    """Whether rows go into tables: in the order of their keys, with their texts."""
+    in_key_order: ClassVar[bool] = True
+    """Whether loads bring rows in the order of their keys: what a B-tree takes fastest, and no two loads lock crosswise."""
+
+    has_texts: ClassVar[bool] = False
+    """Whether values are kept with their texts, too."""
 
     @abstractmethod
     def write_rows(self, config: RepoConfig, table: FeatureView, rows: OnlineRows) -> None:
@@ -119,12 +124,13 @@ class WritesRows(ABC):
             progress(len(data))
 
 
-def refuse_vectors(config: RepoConfig) -> None:
-    """Raises: ConfigurationError where the store is to search vectors: their column is not written here."""
-    if getattr(config.online_store, "vector_enabled", False):
-        raise ConfigurationError(
-            "online store: `vector_enabled` is not supported by the monotone stores", hint="use Feast's own store"
-        )
+def refuse_searching(config: RepoConfig, *settings: str) -> None:
+    """Raises: ConfigurationError where one of these settings is on: what searches need is not written here."""
+    for setting in settings:
+        if getattr(config.online_store, setting, False):
+            raise ConfigurationError(
+                f"online store: `{setting}` is not supported by the monotone stores", hint="use Feast's own store"
+            )
 
 
 def in_key_order(rows: pl.DataFrame, view: FeatureView) -> pl.DataFrame:
@@ -170,3 +176,8 @@ def _strings(values: list[str | None]) -> Any:
 def _instant_us(instant: datetime) -> int:
     """Naive times are UTC, as in Feast."""
     return microseconds(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+
+
+def _is_told(instant: datetime | None) -> bool:
+    """Feast hands over pandas' NaT, which differs from itself, for a null beside others."""
+    return instant is not None and instant == instant  # noqa: PLR0124

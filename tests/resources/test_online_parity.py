@@ -11,7 +11,7 @@ import pytest
 from platform_assets.components.parity import parity_result
 from platform_assets.errors import ConfigurationError
 from resources.online_places import online_store
-from tests.resources.test_online_stores import HOUR, SCHEMA, TTL, Place, T, row
+from tests.resources.test_online_stores import HOUR, SCHEMA, TTL, Place, T, hand_over, row
 
 NOW = T + TTL + HOUR
 
@@ -57,19 +57,11 @@ def test_the_ttl_that_feasts_store_ignores_is_reported(tmp_path: Path) -> None:
 
 def test_a_reverted_value_is_reported(tmp_path: Path) -> None:
     """Feast's SQLite store takes an older window's value when it is loaded later."""
-    from feast.utils import _convert_arrow_to_proto
-    from feast.value_type import ValueType
-
-    from resources.feast_polars.retrieval import to_feast_arrow
-
-    store = loaded(tmp_path)
-    assert compared(store).differences.is_empty()
-    stock = Place("sqlite", {"path": str(tmp_path / "online.db")}).open(tmp_path, stock=True)
-    view = stock.get_feature_view("trips")
-    frame = to_feast_arrow(pl.DataFrame([row(1, T + 2 * HOUR, 9.0, T)], schema=SCHEMA))
-    protos: Any = _convert_arrow_to_proto(frame, view, {"driver": ValueType.INT64})
-    stock._get_provider().online_write_batch(stock.config, view, protos, None)
-    assert [r[:4] for r in compared(store).differences.rows()][:1] == [("driver=1", "rate", "9.0", "1.0")]
+    stock = loaded(tmp_path, stock=True)
+    rates = pl.col("entity").eq("driver=1") & pl.col("feature").eq("rate")
+    assert compared(stock).differences.filter(rates).is_empty()
+    hand_over(stock, [row(1, T + 2 * HOUR, 9.0, T)])
+    assert [r[:4] for r in compared(stock).differences.filter(rates).rows()] == [("driver=1", "rate", "9.0", "1.0")]
 
 
 def test_another_instant_samples_other_entities(tmp_path: Path) -> None:

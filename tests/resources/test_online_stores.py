@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,8 +109,22 @@ def write(store: Any, rows: list[dict[str, Any]]) -> None:
 
     view = store.get_feature_view("trips")
     frame = in_key_order(pl.DataFrame(rows, schema=SCHEMA), view)
-    rows_of = OnlineRows.from_frame(frame, view, "at", "created")
-    store._get_provider().online_store.write_rows(store.config, view, rows_of)
+    online = store._get_provider().online_store
+    rows_of = OnlineRows.from_frame(frame, view, "at", "created", with_texts=online.has_texts)
+    online.write_rows(store.config, view, rows_of)
+
+
+def hand_over(store: Any, rows: list[dict[str, Any]]) -> None:
+    """Write as Feast does, with messages."""
+    from feast.utils import _convert_arrow_to_proto
+    from feast.value_type import ValueType
+
+    from resources.feast_polars.retrieval import to_feast_arrow
+
+    view = store.get_feature_view("trips")
+    frame = to_feast_arrow(pl.DataFrame(rows, schema=SCHEMA))
+    protos: Any = _convert_arrow_to_proto(frame, view, {"driver": ValueType.INT64})
+    store._get_provider().online_write_batch(store.config, view, protos, None)
 
 
 def served(store: Any, drivers: list[int]) -> list[Any]:
@@ -146,28 +161,20 @@ def test_any_order_of_six_windows_serves_the_greatest_row(place: Place, tmp_path
         greatest = [max(range(len(rows)), key=lambda i: (rows[i][0], rows[i][1] or rows[i][0])) for rows in so_far]
         expected = [values(float(order[best])) for order, best in zip(orders, greatest, strict=True)]
         assert served(store, list(range(len(orders)))) == expected
-    stock = place.open(tmp_path, stock=True)
-    assert served(stock, list(range(len(orders)))) == [values(4.0)] * len(orders)
+    if place.kind != "sqlite":
+        stock = place.open(tmp_path, stock=True)
+        assert served(stock, list(range(len(orders)))) == [values(4.0)] * len(orders)
 
 
 def test_rows_that_feast_hands_over_obey_the_same_order(place: Place, tmp_path: Path) -> None:
     """`feast materialize` and pushes come as messages; a batch may hold an entity twice."""
-    from feast.utils import _convert_arrow_to_proto
-    from feast.value_type import ValueType
-
-    from resources.feast_polars.retrieval import to_feast_arrow
-
     store = place.open(tmp_path, as_of=T)
-    rows = [row(1, T, 2.0, T + HOUR), row(1, T, 3.0, T), row(2, T, 4.0, T), row(2, T - HOUR, 5.0, T)]
-    view = store.get_feature_view("trips")
-    frame = to_feast_arrow(pl.DataFrame(rows, schema=SCHEMA))
-    protos: Any = _convert_arrow_to_proto(frame, view, {"driver": ValueType.INT64})
-    store._get_provider().online_write_batch(store.config, view, protos, None)
+    hand_over(store, [row(1, T, 2.0, T + HOUR), row(1, T, 3.0), row(2, T, 4.0, T), row(2, T - HOUR, 5.0, T)])
     assert served(store, [1, 2, 3]) == [values(2.0), values(4.0), (None, None, None)]
 
 
 def test_values_longer_than_a_page_obey_the_same_order(place: Place, tmp_path: Path) -> None:
-    """SQLite takes those one by one; the others of their batch go with them."""
+    """The others of their batch go with them."""
     store = place.open(tmp_path, as_of=T)
     long = "ä" * 70_000
     write(store, [{**row(1, T, 1.0), "name": long}, row(2, T, 2.0)])
@@ -179,18 +186,16 @@ def test_values_longer_than_a_page_obey_the_same_order(place: Place, tmp_path: P
 @pytest.mark.parametrize("writer", ["stock", "ours"])
 def test_after_feasts_own_writer_the_order_still_holds(place: Place, tmp_path: Path, writer: str) -> None:
     """Feast's writer knows nothing of our order; what it wrote last counts with the time that it wrote."""
-    from feast.utils import _convert_arrow_to_proto
-    from feast.value_type import ValueType
-
-    from resources.feast_polars.retrieval import to_feast_arrow
-
-    store, stock = place.open(tmp_path, as_of=T), place.open(tmp_path, stock=True)
-    view = store.get_feature_view("trips")
+    store, stock = place.open(tmp_path, as_of=T), place.open(tmp_path, stock=True, apply=False)
     write(store, [row(1, T, 1.0)])
+    theirs = [row(1, T + 9 * HOUR, 2.0, T + 9 * HOUR)]
+    if place.kind == "sqlite":  # whose format is ours: Feast's class is told so, and ours goes on
+        for at_work in (lambda: hand_over(stock, theirs), lambda: served(stock, [1])):
+            with pytest.raises(sqlite3.OperationalError, match="feature_name"):
+                at_work()
+        stock = store
     if writer == "stock":
-        frame = to_feast_arrow(pl.DataFrame([row(1, T + 9 * HOUR, 2.0, T + 9 * HOUR)], schema=SCHEMA))
-        protos: Any = _convert_arrow_to_proto(frame, view, {"driver": ValueType.INT64})
-        stock._get_provider().online_write_batch(stock.config, view, protos, None)
+        hand_over(stock, theirs)
     else:
         write(store, [row(1, T + 9 * HOUR, 2.0)])
     write(store, [row(1, T + 5 * HOUR, 3.0)])
@@ -216,25 +221,36 @@ def test_the_ttl_is_the_offline_one_edge_included(place: Place, tmp_path: Path) 
     assert statuses == [1, 4]  # PRESENT, OUTSIDE_MAX_AGE
     with judged_at(T + TTL - US):
         assert [v[0] for v in served(store, [1, 2])] == [1.0, 2.0]
-    assert [v[0] for v in served(place.open(tmp_path, stock=True), [1, 2])] == [1.0, 2.0]
+    assert [v[0] for v in served(feasts(place, tmp_path, rows), [1, 2])] == [1.0, 2.0]
     assert [v[0] for v in served(place.open(tmp_path), [1])] == [None]  # the wall clock, where nothing is said
     assert [v[0] for v in served(place.open(tmp_path, ends_at=T + HOUR), [1])] == [1.0]  # a source that has ended
 
 
+def feasts(place: Place, folder: Path, rows: list[dict[str, Any]]) -> Any:
+    """Feast's store over what ours wrote; on SQLite, whose format is ours, over the same rows in a file of its own."""
+    if place.kind != "sqlite":
+        return place.open(folder, stock=True)
+    stock = Place("sqlite", {"path": str(folder / "stock.db")}).open(folder, stock=True)
+    hand_over(stock, rows)
+    return stock
+
+
 def test_answers_are_feasts_own(place: Place, tmp_path: Path) -> None:
-    """Feast's reader over the same store: order, copies, unknown entities, nulls, full names, times, and the async way."""
+    """Feast's reader over the same rows: order, copies, unknown entities, nulls, full names, times, and the async way."""
     import asyncio
 
-    store, stock = place.open(tmp_path, as_of=T), place.open(tmp_path, stock=True)
-    write(store, [row(1, T, 1.0), row(2, T - US, None), row(3, T + HOUR, 3.0), row(300, T, -0.0)])
+    store = place.open(tmp_path, as_of=T)
+    rows = [row(1, T, 1.0, T), row(2, T - US, None, T), row(3, T + HOUR, 3.0, T), row(300, T, -0.0, T)]
+    write(store, rows)
+    stock = feasts(place, tmp_path, rows)
     asked = [{"driver": d} for d in (3, 1, 9, 2, 1, 300)]
     for features in (["trips:rate", "trips:name", "trips:recent"], ["trips:recent"]):
         for full in (False, True):
             how: dict[str, Any] = {"features": features, "entity_rows": asked, "full_feature_names": full}
-            ours, feasts = store.get_online_features(**how), stock.get_online_features(**how)
-            assert ours.to_dict() == feasts.to_dict()
+            ours, theirs = store.get_online_features(**how), stock.get_online_features(**how)
+            assert ours.to_dict() == theirs.to_dict()
             known = [n for n, one in enumerate(asked) if one["driver"] != 9]
-            assert told(ours, known, exact=place.kind == "redis") == told(feasts, known, exact=place.kind == "redis")
+            assert told(ours, known, exact=place.kind == "redis") == told(theirs, known, exact=place.kind == "redis")
             assert asyncio.run(store.get_online_features_async(**how)).to_dict() == ours.to_dict()
             assert {
                 s for names, statuses, _ in told(ours, [2], exact=False) for s in statuses if "driver" not in names
