@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from platform_assets.names import KNOWN_AT, PERIOD_ON, SERIES_ID, UNITS
+from platform_assets.science.demand.panel import half
 
 Kind = Literal["units", "repeats", "silence"]
 Array = NDArray[np.float64]
@@ -68,7 +69,8 @@ def segment_of(position: int | None) -> pl.Expr:
 def totals(sales: pl.DataFrame, position: int | None) -> pl.DataFrame:
     """Sums by segment, period and instant at which something of the period became known, as known then.
 
-    Returns: segment, period_on, known_at, units (null: unknown), lines, tickets, series.
+    Returns: segment, period_on, known_at, units (null: unknown), lines, tickets, series. `units` is the square of the sum of
+    roots: ten times where every series is, and not what a single one makes of it that sells as much as all others together.
     """
     instants = sales.select(PERIOD_ON, pl.col(KNOWN_AT).alias("at")).unique()
     key = [SERIES_ID, PERIOD_ON, "at"]
@@ -81,7 +83,7 @@ def totals(sales: pl.DataFrame, position: int | None) -> pl.DataFrame:
         .unique(key, keep="last", maintain_order=True)
         .group_by("segment", PERIOD_ON, pl.col("at").alias(KNOWN_AT))
         .agg(
-            pl.when(pl.col(UNITS).count() > 0).then(pl.col(UNITS).sum()).alias(UNITS),
+            pl.when(pl.col(UNITS).count() > 0).then(half(pl.col(UNITS)).sum() ** 2).alias(UNITS),
             pl.when(pl.col("lines").count() > 0).then(pl.col("lines").sum()).alias("lines"),
             pl.when(pl.col("tickets").count() > 0).then(pl.col("tickets").sum()).alias("tickets"),
             pl.len().cast(pl.Int64).alias("series"),
