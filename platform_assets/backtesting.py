@@ -21,8 +21,8 @@ from resources.deployment import Settings, resources_for
 
 if TYPE_CHECKING:
     from platform_assets.components.model_spec import ModelSpec
-    from platform_assets.science.backtest import Losses, Outcome, Walk
-    from platform_assets.science.replay import History, Replayed
+    from platform_assets.science.backtest import Floats, Losses, Outcome, Walked
+    from platform_assets.science.replay import History, Replayed, Training
     from platform_assets.science.retraining_policy import RetrainingPolicy
 
 LEAD_WEEKS: Final = 12  # that the gate and the first references look back on
@@ -36,11 +36,13 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 OWN: Final = "own"  # the model's own policy, of its defs.yaml
 THRESHOLD: Final = "threshold"
+ON_WHAT: Final = ("train_on", "after_alarm")  # that a name takes from the model's own policy
 
 
 def policy_named(name: str, spec: ModelSpec) -> RetrainingPolicy:
     """The policy of a name, of the model's own defs.yaml (`own`), or of a YAML file that holds a `retraining` mapping.
 
+    A name says when; on what is as in the model's own policy. A file says both.
     Raises: ConfigurationError naming those that there are, or what is wrong in the file.
     """
     from platform_assets.science.retraining_policy import RetrainingPolicy
@@ -48,7 +50,8 @@ def policy_named(name: str, spec: ModelSpec) -> RetrainingPolicy:
     if name == OWN:
         return RetrainingPolicy.from_mapping(spec.retraining)
     if name in NAMED:
-        return RetrainingPolicy.from_mapping(NAMED[name])
+        on_what = {key: spec.retraining[key] for key in ON_WHAT if key in spec.retraining}
+        return RetrainingPolicy.from_mapping({**NAMED[name], **on_what})
     file = Path(name)
     if file.suffix not in {".yaml", ".yml"}:
         known = ", ".join(["never", *NAMED, OWN, THRESHOLD])
@@ -78,20 +81,22 @@ def backtest_policies(
     from platform_assets.science import backtest, backtest_plot
     from platform_assets.science.gate import GatePolicy
     from platform_assets.science.replay import replay
+    from platform_assets.science.retraining_policy import RetrainingPolicy
 
     spec = spec_of(model)
     asked = {name: policy_named(name, spec) for name in policies if name not in ("never", THRESHOLD)}
     context = dg.build_asset_context(resources=resources_for(settings, source_of(settings)))
-    made = matrix_of(spec, context.resources, weeks, rows, echo, lead=min(LEAD_WEEKS, weeks))
-    history, losses = _history(spec, made, context.resources.source.period_days), made.losses.charged()
+    usually = RetrainingPolicy.from_mapping(spec.retraining).train_on
+    made = matrix_of(spec, context.resources, weeks, rows, echo, lead=min(LEAD_WEEKS, weeks), usually=usually)
+    history, losses = _history(spec, made, context.resources.source.period_days, echo), made.losses.charged()
     gate = GatePolicy.from_mapping(spec.gate)
     replayed: dict[str, Replayed] = {}
     for name, policy in asked.items():
         echo(f"replaying `{name}`")
         replayed[name] = replay(history, policy, gate, seed=spec.seed)
-    walks: dict[str, Walk] = {name: _charged(found, made.losses.lead) for name, found in replayed.items()}
+    walks: dict[str, Walked] = {name: found.walked for name, found in replayed.items()}
     if THRESHOLD in policies:
-        walks[THRESHOLD] = backtest.walk(losses, backtest.worse_by(0.05))
+        walks[THRESHOLD] = backtest.walked(losses, *backtest.walk(losses, backtest.worse_by(0.05)))
     charge = price * float(losses.summed()[0].mean())
     found = backtest.outcomes(losses, walks, charge, seed=spec.seed)
     sentence = backtest.recommendation(found)
@@ -111,7 +116,7 @@ def backtest_policies(
     return answer, "\n".join([_told(found, losses, price), "", sentence, f"plot: {place}"])
 
 
-def _history(spec: ModelSpec, made: Matrix, period_days: int) -> History:
+def _history(spec: ModelSpec, made: Matrix, period_days: int, echo: Echo) -> History:
     """What a policy may see: the losses, and what was known of sales and features when each week began."""
     import polars as pl
 
@@ -119,33 +124,47 @@ def _history(spec: ModelSpec, made: Matrix, period_days: int) -> History:
     from platform_assets.science import monitoring
     from platform_assets.science.demand import columns, sampling
     from platform_assets.science.replay import History
-    from platform_assets.science.splits import fit_mask
     from platform_assets.science.tasks import TASKS
 
-    known = made.sales.select(pl.col(names.KNOWN_AT).sort()).collect().to_series()
+    trainings = made.trainings
+    known = trainings.sales.select(pl.col(names.KNOWN_AT).sort()).collect().to_series()
     rows = [int(known.search_sorted(cut, side="right")) for cut in made.known_at]
     watched = [name for name in spec.features if name not in columns.CALENDAR]
-    near = made.fit.filter(pl.col("horizon_days") <= WEEK_DAYS)  # as far ahead as the weeks are judged
+
+    @cache
+    def trained_on(champion: Training) -> pl.DataFrame:
+        rows = trainings.rows_of(champion)
+        return rows.filter(pl.col("horizon_days") <= WEEK_DAYS)  # as far ahead as the weeks are judged
 
     @cache
     def weights_at(now: int) -> pl.DataFrame:
-        sales = made.sales.filter(pl.col(names.KNOWN_AT) <= made.known_at[now])
-        return sampling.last_weights(sales, are_targets_open=spec.label == names.UNITS)
+        return sampling.last_weights(
+            trainings.sales_known(made.known_at[now]), are_targets_open=spec.label == names.UNITS
+        )
 
-    def has_drifted(champion: int, now: int) -> bool:
-        issued = made.judged.filter(pl.col("week_on") == made.losses.periods[now])
-        trained = near.filter(fit_mask(near, made.known_at[champion]))
-        found = monitoring.input_drift(trained, issued, watched, weights=weights_at(now))
-        return not monitoring.judge_inputs(found, champion=str(champion), as_of=made.losses.periods[now]).passed
+    def has_drifted(champion: Training, now: int) -> bool:
+        on = made.losses.periods[now]
+        issued = trainings.judged.filter(pl.col("week_on") == on)
+        found = monitoring.input_drift(trained_on(champion), issued, watched, weights=weights_at(now))
+        return not monitoring.judge_inputs(found, champion=str(champion.before), as_of=on).passed
+
+    def make(training: Training) -> tuple[Floats, float]:
+        lost, seconds, is_new = trainings.lost_by(training)
+        kept = "" if is_new else ", kept from before"
+        echo(f"trained on labels known by {made.known_at[training.before]:%Y-%m-%d}, {training.on.told}{kept}")
+        return lost, seconds
 
     return History(
-        made.losses, made.known_at, tuple(rows), TASKS[spec.task].primary, period_days, has_drifted, newest_ticks
+        made.losses,
+        made.known_at,
+        tuple(rows),
+        TASKS[spec.task].primary,
+        period_days,
+        has_drifted,
+        newest_ticks,
+        made.usually,
+        make,
     )
-
-
-def _charged(found: Replayed, lead: int) -> Walk:
-    """The walk as the weeks that are charged count."""
-    return found.answers[lead:] - lead, [at - lead for at in found.trained]
 
 
 def _plain(outcome: Outcome, losses: Losses, replayed: Replayed | None, made: Matrix) -> dict[str, Any]:
@@ -155,6 +174,7 @@ def _plain(outcome: Outcome, losses: Losses, replayed: Replayed | None, made: Ma
     why = {}
     if replayed is not None:
         why = {
+            "trained_on": [on.told for on in replayed.trained_on],
             "reasons": list(replayed.reasons),
             "promoted_before": [made.losses.periods[at].isoformat() for at in replayed.promoted],
         }

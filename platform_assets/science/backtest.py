@@ -189,10 +189,22 @@ class Outcome:
     saved: Interval | None  # 1 - cost / never's, paired over series; None for what has no walk of its own
 
 
-Walk = tuple[NDArray[np.int64], Sequence[int]]  # which training answers in each period, and before which there was one
+@dataclass(frozen=True)
+class Walked:
+    """What a policy suffered: (periods, series), before which periods it trained, and the seconds that this took."""
+
+    lost: Floats
+    trained: tuple[int, ...]
+    seconds: float
 
 
-def outcomes(losses: Losses, walks: Mapping[str, Walk], price: float, *, seed: int = 0) -> list[Outcome]:
+def walked(losses: Losses, answers: NDArray[np.int64], trained: Sequence[int]) -> Walked:
+    """What a walk over this very matrix suffered."""
+    lost = losses.loss[answers, np.arange(answers.size)]
+    return Walked(lost, tuple(trained), float(losses.seconds[list(trained)].sum()))
+
+
+def outcomes(losses: Losses, walks: Mapping[str, Walked], price: float, *, seed: int = 0) -> list[Outcome]:
     """Each walk's, `never` first, and after them the best schedule in hindsight, flattered and cross-fitted.
 
     losses: without lead. `price`: of a training, in units of loss; it is borne by all series alike.
@@ -201,12 +213,11 @@ def outcomes(losses: Losses, walks: Mapping[str, Walk], price: float, *, seed: i
     resampler = Resampler(pl.Series([f"{at:06d}" for at in range(series)]), seed=seed)
     alone = losses.loss[0].sum(axis=0)  # (series,), of never
     found = []
-    for name, (answers, trained) in {"never": walk(losses, never), **walks}.items():
-        lost = losses.loss[answers, np.arange(answers.size)].sum(axis=0)
-        borne = lost + price * len(trained) / series
+    for name, one in {"never": walked(losses, *walk(losses, never)), **walks}.items():
+        lost = one.lost.sum(axis=0)
+        borne = lost + price * len(one.trained) / series
         saved = resampler.improvement(borne, alone)
-        seconds = float(losses.seconds[list(trained)].sum())
-        found.append(Outcome(name, tuple(trained), seconds, float(lost.sum()), float(borne.sum()), saved))
+        found.append(Outcome(name, one.trained, one.seconds, float(lost.sum()), float(borne.sum()), saved))
     cost, schedule = best_schedule(losses.summed(), price)
     spent = float(losses.seconds[schedule].sum())
     found.append(Outcome("best in hindsight", tuple(schedule), spent, cost - price * len(schedule), cost, None))

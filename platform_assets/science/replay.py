@@ -2,20 +2,21 @@
 
 The policy is the one of defs.yaml, asked by the same `decide`; alarms are those of the same checks, on the losses of a matrix
 in which every training was made for real. The gate compares as in production: what a training made before the judged
-periods lost in them, against what answered or stands, paired over series.
+periods lost in them, against what answered or stands, paired over series. A training learns from what its cause has the
+policy choose; those of another choice than the matrix's are asked for where a walk comes to need them.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from platform_assets.errors import ConfigurationError
-from platform_assets.science.backtest import Losses
+from platform_assets.science.backtest import Floats, Losses, Walked
 from platform_assets.science.bootstrap import Resampler
 from platform_assets.science.drift import error_drift
 from platform_assets.science.gate import GatePolicy
@@ -23,18 +24,27 @@ from platform_assets.science.retraining import PastRetraining, decide
 from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick
 from platform_assets.science.retraining_policy import RetrainingPolicy
 from platform_assets.science.retraining_triggers import Code, Drift, Error, Operations, Performance, alarm_since
+from platform_assets.science.train_on import EVENLY, TrainOn
 
 WINDOW_DAYS: Final = 28  # of the check `error`, and of a performance figure
 LEAST_JUDGED: Final = 2  # periods that a champion must have lived through for a challenger to be judged on them
+
+
+class Training(NamedTuple):
+    """A training before a period, and what it learned from."""
+
+    before: int
+    on: TrainOn
 
 
 @dataclass(frozen=True)
 class History:
     """What a policy may see of the past.
 
-    `losses`: with so many periods of lead that the gate and the first references have their backtests. `known_at`: when
-    each period begins; `rows`: of sales, known by then. `metric`: name of the loss. `has_drifted`: whether the check
-    `feature_drift` fails at the beginning of a period under a champion; None where it cannot be told.
+    `losses`: of trainings on `usually`, with so many periods of lead that the gate and the first references have their
+    backtests. `known_at`: when each period begins; `rows`: of sales, known by then. `metric`: name of the loss.
+    `has_drifted`: whether the check `feature_drift` fails at the beginning of a period under a champion; None where it
+    cannot be told. `make`: what a training on another choice lost in each period, (periods, series), and its seconds.
     """
 
     losses: Losses
@@ -42,24 +52,51 @@ class History:
     rows: tuple[int, ...]
     metric: str
     period_days: int = 1  # of the source's periods; those of the replay are longer or as long
-    has_drifted: Callable[[int, int], bool] | None = None
+    has_drifted: Callable[[Training, int], bool] | None = None
     ticks: Callable[[RetrainingPolicy, datetime], Iterable[Tick]] = lambda policy, now: ()
-    verdicts: dict[tuple[int, int, str], bool] = field(default_factory=dict)  # of (champion, period, check), once each
+    usually: TrainOn = EVENLY
+    make: Callable[[Training], tuple[Floats, float]] | None = None
+    made: dict[Training, tuple[Floats, float]] = field(default_factory=dict)  # once each
+    verdicts: dict[tuple[Training, int, str], bool] = field(
+        default_factory=dict
+    )  # of champion, period, check, once each
 
     @property
     def lead(self) -> int:
         """Periods before the first that is charged."""
         return self.losses.lead
 
+    def lost(self, training: Training) -> Floats:
+        """(periods, series): what a training loses in each period from its own on."""
+        return self._of(training)[0]
+
+    def seconds(self, training: Training) -> float:
+        """What a training took."""
+        return self._of(training)[1]
+
+    def _of(self, training: Training) -> tuple[Floats, float]:
+        if training.on == self.usually:
+            return self.losses.loss[training.before], float(self.losses.seconds[training.before])
+        if training not in self.made:
+            if self.make is None:
+                raise ConfigurationError(f"this history holds no training on {training.on.told}")
+            self.made[training] = self.make(training)
+        return self.made[training]
+
 
 @dataclass(frozen=True)
 class Replayed:
-    """Which training answers in each period, before which there was one, why, and which of them the gate let through."""
+    """Which training answers in each period, before which there was one, on what and why, and which the gate let through.
+
+    `walked`: what was suffered in the periods that are charged, which are numbered from 0 there.
+    """
 
     answers: NDArray[np.int64]
     trained: tuple[int, ...]
+    trained_on: tuple[TrainOn, ...]
     reasons: tuple[str, ...]
     promoted: tuple[int, ...]
+    walked: Walked
 
 
 def replay(history: History, policy: RetrainingPolicy, gate: GatePolicy, *, seed: int = 0) -> Replayed:
@@ -68,23 +105,26 @@ def replay(history: History, policy: RetrainingPolicy, gate: GatePolicy, *, seed
     Raises: ConfigurationError if the policy reads what a history does not hold.
     """
     check_replayable(policy, history)
-    count = len(history.losses.periods)
-    answers = np.zeros(count, dtype=np.int64)
-    answering = last = history.lead
-    trained, reasons, promoted, past = list[int](), list[str](), list[int](), list[PastRetraining]()
-    for now in range(history.lead, count):
-        if now > history.lead:
+    count, lead = len(history.losses.periods), history.lead
+    answers, suffered = np.zeros(count, dtype=np.int64), np.zeros(history.losses.baseline.shape)
+    answering, last = Training(lead, history.usually), lead
+    trained, reasons, promoted, past = list[Training](), list[str](), list[int](), list[PastRetraining]()
+    for now in range(lead, count):
+        if now > lead:
             decision = decide(_evidence(history, policy, answering, last, now), policy, past)
             if decision.trigger is not None and decision.episode is not None:
                 past.append(PastRetraining(decision.trigger, decision.episode, history.known_at[now]))
-                trained.append(now)
+                trained.append(Training(now, decision.train_on or policy.train_on))
                 reasons.append(decision.reason)
                 last = now
-                if passes(history.losses, gate, answering, now, seed=seed):
+                if passes(history, gate, answering, trained[-1], seed=seed):
                     promoted.append(now)
-                    answering = now
-        answers[now] = answering
-    return Replayed(answers, tuple(trained), tuple(reasons), tuple(promoted))
+                    answering = trained[-1]
+        answers[now], suffered[now] = answering.before, history.lost(answering)[now]
+    before, on = tuple(one.before for one in trained), tuple(one.on for one in trained)
+    spent = sum(history.seconds(one) for one in trained)
+    charged = Walked(suffered[lead:], tuple(at - lead for at in before), spent)
+    return Replayed(answers, before, on, tuple(reasons), tuple(promoted), charged)
 
 
 def check_replayable(policy: RetrainingPolicy, history: History) -> None:
@@ -105,22 +145,23 @@ def check_replayable(policy: RetrainingPolicy, history: History) -> None:
             raise ConfigurationError("`drift` cannot be replayed: this history holds no features")
 
 
-def passes(losses: Losses, policy: GatePolicy, champion: int, candidate: int, *, seed: int = 0) -> bool:
-    """Whether the gate lets the training made before period `candidate` replace the one made before `champion`.
+def passes(history: History, policy: GatePolicy, champion: Training, candidate: Training, *, seed: int = 0) -> bool:
+    """Whether the gate lets the candidate replace the champion.
 
-    Judged on the newer half of what the champion has lived through, by a training made before that half; where that is
-    too short, on the periods of the lead before the champion, by the trainings that stood at their beginning.
+    Judged on the newer half of what the champion has lived through, by a training made before that half on what the
+    candidate learned from; where that is too short, on the periods of the lead before the champion, by the trainings that
+    stood at their beginning.
     """
-    newer = candidate - champion
-    start = max(candidate - losses.lead, champion + newer // 2)
-    ours, theirs = start, champion
-    if candidate - start < LEAST_JUDGED or start == champion:
-        start = max(champion - losses.lead, 0)
-        ours, theirs = max(candidate - losses.lead, 0), start
-        start = max(ours, theirs)
-    if ours == theirs or candidate - start < LEAST_JUDGED:
+    now, born, lead = candidate.before, champion.before, history.lead
+    start = max(now - lead, born + (now - born) // 2)
+    ours, theirs = Training(start, candidate.on), champion
+    if now - start < LEAST_JUDGED or start == born:
+        ours = Training(max(now - lead, 0), candidate.on)
+        theirs = Training(max(born - lead, 0), champion.on)
+        start = max(ours.before, theirs.before)
+    if ours == theirs or now - start < LEAST_JUDGED:
         return policy.undecided == "promote"
-    mine, other = (losses.loss[at, start:candidate].sum(axis=0) for at in (ours, theirs))
+    mine, other = (history.lost(one)[start:now].sum(axis=0) for one in (ours, theirs))
     found = Resampler(pl.Series([f"{at:06d}" for at in range(mine.size)]), seed=seed).improvement(mine, other)
     if found.low > policy.min_improvement:
         return True
@@ -130,12 +171,12 @@ def passes(losses: Losses, policy: GatePolicy, champion: int, candidate: int, *,
 def _evidence(
     history: History,
     policy: RetrainingPolicy,
-    answering: int,
+    answering: Training,
     last: int,
     now: int,
 ) -> RetrainingEvidence:
-    losses, at = history.losses, history.known_at
-    version, judged = str(answering), range(now, answering, -1)  # periods that began under it, newest first
+    losses, at, born = history.losses, history.known_at, answering.before
+    version, judged = str(born), range(now, born, -1)  # periods that began under it, newest first
     signals = []
     for kind in (Drift, Error):
         if any(isinstance(part, kind) for part in policy.parts):
@@ -147,7 +188,7 @@ def _evidence(
     measures = ()
     if any(isinstance(part, Performance) for part in policy.parts):
         spans = [
-            (losses.periods[period - 1].isoformat(), slice(max(answering, period - _window(losses)), period))
+            (losses.periods[period - 1].isoformat(), slice(max(born, period - _window(losses)), period))
             for period in judged
         ]
         measures = tuple(
@@ -155,7 +196,7 @@ def _evidence(
                 "performance",
                 history.metric,
                 day,
-                float(losses.loss[answering, span].sum()),
+                float(history.lost(answering)[span].sum()),
                 baseline=float(losses.baseline[span].sum()),
                 champion_version=version,
             )
@@ -174,31 +215,32 @@ def _evidence(
     )
 
 
-def _has_failed(history: History, kind: str, champion: int, period: int) -> bool:
+def _has_failed(history: History, kind: str, champion: Training, period: int) -> bool:
     key = (champion, period, kind)
     if key not in history.verdicts:
         if kind == Drift.kind:
             assert history.has_drifted is not None
             history.verdicts[key] = history.has_drifted(champion, period)
         else:
-            history.verdicts[key] = _error(history.losses, champion, period)
+            history.verdicts[key] = _error(history, champion, period)
     return history.verdicts[key]
 
 
-def _error(losses: Losses, champion: int, now: int) -> bool:
+def _error(history: History, champion: Training, now: int) -> bool:
     """The check `error` at the beginning of a period: the champion's losses since against its own backtest."""
-    start = max(champion - losses.lead, 0)
-    tested, since = losses.loss[start, start:champion], losses.loss[champion, champion:now]
+    losses, born = history.losses, champion.before
+    start = max(born - losses.lead, 0)
+    if born == start:
+        return False
+    tested = history.lost(Training(start, champion.on))[start:born]
     frame = pl.DataFrame(
         {
             "day": losses.periods[start:now],
-            "loss": np.concatenate([tested, since]).sum(axis=1),
+            "loss": np.concatenate([tested, history.lost(champion)[born:now]]).sum(axis=1),
             "baseline_loss": losses.baseline[start:now].sum(axis=1),
         }
     )
-    if champion == start:
-        return False
-    found = error_drift(frame, reference_until=losses.periods[champion - 1], window_days=WINDOW_DAYS)
+    found = error_drift(frame, reference_until=losses.periods[born - 1], window_days=WINDOW_DAYS)
     return found.has_drifted
 
 

@@ -25,6 +25,11 @@ def losses(seed: int, periods: int = 6, series: int = 5, *, drift: float = 0.0) 
     return Losses(days, loss, draws.gamma(4, 0.5, (periods, series)), np.full(periods, 3.0))
 
 
+def walked(world: Losses, periods: int) -> backtest.Walked:
+    """What a fixed interval suffers."""
+    return backtest.walked(world, *backtest.walk(world, backtest.every(periods)))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 7), st.floats(0, 3), st.floats(0, 0.5))
 def test_the_best_schedule_is_the_best_of_all(seed: int, periods: int, price: float, drift: float) -> None:
@@ -117,9 +122,7 @@ def test_a_cross_fitted_schedule_promises_less_where_there_is_only_noise() -> No
 
 def test_outcomes_add_up_and_are_paired_with_never() -> None:
     world = losses(5, 12, series=40, drift=0.1)
-    found = {
-        o.name: o for o in backtest.outcomes(world, {"every 3": backtest.walk(world, backtest.every(3))}, price=2.0)
-    }
+    found = {o.name: o for o in backtest.outcomes(world, {"every 3": walked(world, 3)}, price=2.0)}
     never, third = found["never"], found["every 3"]
     assert (never.trainings, never.seconds, never.saved.estimate) == ((), 0.0, 0.0)  # pyright: ignore[reportOptionalMemberAccess]
     assert (third.trainings, third.seconds) == ((3, 6, 9), 9.0)
@@ -145,7 +148,7 @@ def test_outcomes_add_up_and_are_paired_with_never() -> None:
 )
 def test_the_recommendation_says_what_the_interval_says(drift: float, price: float, told: str) -> None:
     world = losses(6, 12, series=200, drift=drift)
-    found = backtest.outcomes(world, {"every 3": backtest.walk(world, backtest.every(3))}, price=price)
+    found = backtest.outcomes(world, {"every 3": walked(world, 3)}, price=price)
     assert re.search(told, backtest.recommendation(found))
 
 
@@ -171,16 +174,16 @@ def test_an_interval_of_nothing_is_refused() -> None:
 
 def test_the_front_holds_what_nobody_beats_and_the_plot_names_everybody() -> None:
     world = losses(5, 12, series=40, drift=0.1)
-    walks = {f"every {n}": backtest.walk(world, backtest.every(n)) for n in (1, 2, 3, 5)}
+    walks = {f"every {n}": walked(world, n) for n in (1, 2, 3, 5)}
     found = backtest.outcomes(world, walks, price=2.0)
     front = pareto_front(found)
-    walked = [o for o in found if o.trainings is not None and o.loss is not None]
-    for outcome in walked:
+    scheduled = [o for o in found if o.trainings is not None and o.loss is not None]
+    for outcome in scheduled:
         is_beaten = any(
             len(o.trainings) <= len(outcome.trainings) and o.loss < outcome.loss  # pyright: ignore
-            for o in walked
+            for o in scheduled
         )
         assert (outcome in front) != is_beaten
     svg = plot(found, 2.0)
-    assert all(outcome.name in svg for outcome in walked)
+    assert all(outcome.name in svg for outcome in scheduled)
     assert svg == plot(found, 2.0)

@@ -12,8 +12,9 @@ from platform_assets.errors import ConfigurationError
 from platform_assets.science import backtest
 from platform_assets.science.backtest import Losses
 from platform_assets.science.gate import GatePolicy
-from platform_assets.science.replay import History, passes, replay
+from platform_assets.science.replay import History, Training, passes, replay
 from platform_assets.science.retraining_policy import RetrainingPolicy
+from platform_assets.science.train_on import DENSE, EVENLY, TrainOn
 
 LEAD = 12
 OPEN = GatePolicy(min_improvement=-1.0, undecided="promote")  # lets everything through that is not twice as bad
@@ -35,7 +36,7 @@ def history(found: Losses, **more: Any) -> History:
 
 
 def policy(*when: Any, **limits: Any) -> RetrainingPolicy:
-    return RetrainingPolicy.from_mapping({"when": list(when), "cooldown_days": 0, **limits})
+    return RetrainingPolicy.from_mapping({"when": list(when), "cooldown_days": 0, "after_alarm": {}, **limits})
 
 
 @settings(max_examples=8, deadline=None)
@@ -53,8 +54,8 @@ def test_a_policy_of_age_is_a_fixed_schedule(seed: int, weeks: int) -> None:
 def test_drift_is_answered_once_under_a_champion_and_again_under_the_next() -> None:
     asked = list[tuple[int, int]]()
 
-    def has_drifted(champion: int, now: int) -> bool:
-        asked.append((champion, now))
+    def has_drifted(champion: Training, now: int) -> bool:
+        asked.append((champion.before, now))
         return now >= 20
 
     closed = replay(history(losses(), has_drifted=has_drifted), policy("drift"), GatePolicy(min_improvement=0.9))
@@ -108,12 +109,15 @@ def test_a_future_that_changes_changes_no_decision_of_today() -> None:
 def test_the_gate_lets_the_better_through_and_leaves_the_equal_to_its_policy(policy_of: Any) -> None:
     gate = GatePolicy(undecided=policy_of)
     better = losses(drift=0.05, noise=0.05)
-    assert passes(better, gate, LEAD, 30)
+    assert passes(history(better), gate, Training(LEAD, EVENLY), Training(30, EVENLY))
     worse = losses(drift=-0.01, noise=0.05)
-    assert not passes(worse, gate, LEAD, 30)
+    assert not passes(history(worse), gate, Training(LEAD, EVENLY), Training(30, EVENLY))
     equal = losses(seed=3, noise=0.3)
-    assert passes(equal, gate, LEAD, 30) == (policy_of == "promote")
-    assert passes(better, gate, LEAD, LEAD + 1), "too young to be judged by what it lived through: by the backtests"
+    assert passes(history(equal), gate, Training(LEAD, EVENLY), Training(30, EVENLY)) == (policy_of == "promote")
+    young = Training(LEAD + 1, EVENLY)
+    assert passes(history(better), gate, Training(LEAD, EVENLY), young), (
+        "too young to be judged by what it lived through: by the backtests"
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,3 +132,40 @@ def test_the_gate_lets_the_better_through_and_leaves_the_equal_to_its_policy(pol
 def test_what_history_does_not_hold_is_refused(when: Any, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         replay(history(losses()), policy(when), OPEN)
+
+
+def dense(world: Losses, gain: float, made: list[Training]) -> Any:
+    """Trainings on another choice, so much better than the usual ones."""
+
+    def make(training: Training) -> tuple[Any, float]:
+        made.append(training)
+        assert training.on == DENSE
+        return world.loss[training.before] * (1 - gain), 5.0
+
+    return make
+
+
+def test_an_alarm_and_what_follows_it_train_on_their_own_choice_and_nothing_else_does() -> None:
+    """Such trainings are made where the walk needs them: the candidate, and the one that the gate judges it by."""
+    world, made = losses(noise=0.02), list[Training]()
+    found = replay(
+        history(world, has_drifted=lambda champion, now: now in {20, 21}, make=dense(world, 0.1, made)),
+        policy("drift", {"staleness": 7 * 8}, follow_up_weeks=[3], cooldown_days=14, after_alarm=DENSE.to_dict()),
+        GatePolicy(),
+    )
+    assert (found.trained, found.trained_on) == ((20, 23, 31, 39), (DENSE, DENSE, EVENLY, EVENLY))
+    assert found.promoted == (20,), "what follows is as good as what answers"
+    assert {Training(20, DENSE), Training(23, DENSE), Training(16, DENSE)} <= {*made}
+    assert len(made) == len({*made})
+    answering, gain = np.where(np.arange(40) < 20, LEAD, 20), np.where(np.arange(40) < 20, 1.0, 0.9)
+    suffered = world.loss[answering, np.arange(40)] * gain[:, None]
+    np.testing.assert_allclose(found.walked.lost, suffered[LEAD:])
+    assert (found.walked.trained, found.walked.seconds) == ((8, 11, 19, 27), 5.0 + 5.0 + 1.0 + 1.0)
+
+
+def test_a_policy_on_another_choice_than_the_matrix_asks_for_its_own_trainings() -> None:
+    world = losses()
+    found = replay(history(world, usually=DENSE), policy({"staleness": 28}, train_on=DENSE.to_dict()), OPEN)
+    assert {*found.trained_on} == {DENSE}
+    with pytest.raises(ConfigurationError, match="holds no training on the last 91 days"):
+        replay(history(world), policy({"staleness": 28}, train_on=TrainOn(91).to_dict()), OPEN)
