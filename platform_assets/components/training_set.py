@@ -48,7 +48,7 @@ def build_training_set(
     sales = issued_sales(spec, res, sales_version)
     periods = panel.periods(sales).collect()
     champion = champion_manifest(spec, res)[1]  # is judged on the same rows, perhaps by other features
-    origins = evaluation_origins(spec, periods, res.source, champion)
+    origins = evaluation_origins(spec, periods, res.source, champion, judged_days=how.train_on.judged_days)
     first_on = periods[names.PERIOD_ON].min()
     check_history(spec.name, first_on, origins, label_days=horizons(spec, res.source)[0])  # pyright: ignore[reportArgumentType]
     judged = sampling.evaluation_rows(
@@ -113,24 +113,35 @@ def derived(spec: ModelSpec, res: Any, joined: pl.DataFrame) -> pl.DataFrame:
 
 
 def evaluation_origins(
-    spec: ModelSpec, periods: pl.DataFrame, source: Any, champion: Manifest | None = None
+    spec: ModelSpec,
+    periods: pl.DataFrame,
+    source: Any,
+    champion: Manifest | None = None,
+    *,
+    judged_days: int | None = None,
 ) -> list[Origin]:
     """Origins of the evaluation window, which ends with the last known open period.
 
-    Where enough has come since the champion's last label, they show what the newer half of it says of both.
+    Where enough has come since the champion's last label, they show what the newer half of it says of both; with
+    `judged_days` what that many last days say, if the champion has not seen them.
     """
     import polars as pl
 
-    from platform_assets.science.splits import refresh_origins, rolling_origins
+    from platform_assets.science.splits import newest_origin, refresh_origins, rolling_origins
 
     last: date | None = periods[names.PERIOD_ON].max()  # pyright: ignore[reportAssignmentType]
     if last is None:
         raise EmptyFrameError(f"{spec.name}/training_set: sales has no period in which anything was sold")
     step, period_days = max(spec.horizon_days, source.period_days), source.period_days
     if champion is not None:
-        seen = periods.filter(pl.col(names.EVENT_AT) <= champion.shipped.cut_at)[names.PERIOD_ON].max()
+        seen: date | None = periods.filter(pl.col(names.EVENT_AT) <= champion.shipped.cut_at)[names.PERIOD_ON].max()  # pyright: ignore[reportAssignmentType]
         is_whole = spec.label != names.UNITS
-        newer = refresh_origins(last, seen or last, spec.origins, step, period_days=period_days, is_whole=is_whole)  # pyright: ignore[reportArgumentType]
+        if judged_days is not None:
+            days = max(judged_days, step) if is_whole else judged_days
+            newest = newest_origin(last, days, period_days=period_days)
+            if seen is not None and newest.issued_on >= seen:
+                return [newest]
+        newer = refresh_origins(last, seen or last, spec.origins, step, period_days=period_days, is_whole=is_whole)
         if newer:
             return newer
     return rolling_origins(last, spec.origins, step, period_days=period_days)

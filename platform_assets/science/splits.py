@@ -94,6 +94,12 @@ def refresh_origins(
     ]
 
 
+def newest_origin(last_known_on: date, days: int, *, period_days: int = 1) -> Origin:
+    """The origin whose targets are the last `days` days, or the whole periods that hold them."""
+    length = -(-days // period_days) * period_days
+    return origin(last_known_on - timedelta(days=length), horizon_days=length, period_days=period_days)
+
+
 def fit_mask(rows: pl.DataFrame | pl.LazyFrame, cut: datetime) -> pl.Expr:
     """True where a row's label was known by the cut: a model judged on forecasts issued from then on may see it.
 

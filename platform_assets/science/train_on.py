@@ -12,18 +12,21 @@ class TrainOn:
     """What a training learns from; counted back from the newest sales that it knows.
 
     `window_days`: forecasts issued in so many last days, None for all history. Those of the last `recent_days` are drawn
-    `recent_density` times as often, within the same number of rows.
+    `recent_density` times as often, within the same number of rows. `judged_days`: how many last days judge it, beside the
+    champion; None for the newer half of what has come since the champion's last label.
     """
 
     window_days: int | None = None
     recent_days: int = 56
     recent_density: float = 1.0
+    judged_days: int | None = None
 
     def __post_init__(self) -> None:
         whole("window_days", self.window_days)
         if self.recent_days is None:
             raise wrong("recent_days", None, "a whole number of at least 1")
         whole("recent_days", self.recent_days)
+        whole("judged_days", self.judged_days)
         number("recent_density", self.recent_density, "a number of at least 1", least=1.0)
 
     @property
@@ -37,6 +40,8 @@ class TrainOn:
         parts = ["all history" if self.window_days is None else f"the last {self.window_days} days"]
         if self.recent_density > 1:
             parts.append(f"the last {self.recent_days} days of it sampled {self.recent_density:g} times as densely")
+        if self.judged_days is not None:
+            parts.append(f"judged by the last {self.judged_days} days")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,6 +54,7 @@ class TrainOn:
 
 
 EVENLY: Final = TrainOn()
-# An alarm says that the world is another than most of history; what is known of the new one lies in the last weeks.
-DENSELY: Final[Mapping[str, Any]] = {"recent_days": 56, "recent_density": 7.0}
+# An alarm says that the world is another than most of history; what is known of the new one lies in the last weeks. A
+# longer window would open before the alarm, and what is judged there would have seen nothing of the new world.
+DENSELY: Final[Mapping[str, Any]] = {"recent_days": 56, "recent_density": 7.0, "judged_days": 7}
 DENSE: Final = EVENLY.but(DENSELY)

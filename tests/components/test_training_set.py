@@ -79,3 +79,27 @@ def test_what_is_known_ends_at_the_platforms_now(tmp_path: Path) -> None:
     tables = Tables(str(tmp_path))
     tables.replace(names.SALES, rows([*DAYS, DAYS[-1] + timedelta(seconds=1)]))
     assert training_set.known_sales(resources(tables)).collect().height == 3
+
+
+@pytest.mark.parametrize(
+    ("judged_days", "trained_days_ago", "label", "windows"),
+    [
+        (None, 28, "units", [14]),  # the newer half of what the champion has not seen
+        (7, 28, "units", [7]),
+        (7, 7, "units", [7]),
+        (7, 6, "units", [28, 56, 84]),  # the champion has seen some of the week: as at a first training
+        (7, 28, "is_dormant", [28]),  # a label that spans the horizon cannot be judged in part
+    ],
+)
+def test_after_an_alarm_the_last_days_judge(
+    judged_days: int | None, trained_days_ago: int, label: str, windows: list[int]
+) -> None:
+    last = datetime(2025, 6, 30, tzinfo=UTC)
+    ends = [last + timedelta(days=1 - back) for back in range(200)]
+    periods = pl.DataFrame({names.PERIOD_ON: [end.date() - timedelta(days=1) for end in ends], names.EVENT_AT: ends})
+    champion: Any = SimpleNamespace(shipped=SimpleNamespace(cut_at=last + timedelta(days=1 - trained_days_ago)))
+    spec: Any = SimpleNamespace(name="demand", label=label, horizon_days=28, origins=3)
+    found = training_set.evaluation_origins(
+        spec, periods, SimpleNamespace(period_days=1), champion, judged_days=judged_days
+    )
+    assert sorted((last.date() - one.issued_on).days for one in found) == windows

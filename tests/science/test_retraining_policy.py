@@ -87,8 +87,8 @@ def test_its_words_name_every_setting() -> None:
 @pytest.mark.parametrize(
     ("mapping", "usually", "after_alarm"),
     [
-        ({}, TrainOn(), TrainOn(recent_density=7)),
-        ({"train_on": {"window_days": 400}}, TrainOn(400), TrainOn(400, recent_density=7)),
+        ({}, TrainOn(), TrainOn(recent_density=7, judged_days=7)),
+        ({"train_on": {"window_days": 400}}, TrainOn(400), TrainOn(400, recent_density=7, judged_days=7)),
         ({"after_alarm": {}}, TrainOn(), TrainOn()),
         ({"train_on": {"recent_density": 3}, "after_alarm": {}}, TrainOn(None, 56, 3), TrainOn(None, 56, 3)),
         (
@@ -156,7 +156,7 @@ def test_only_an_alarm_and_what_follows_it_learns_otherwise(trigger: str, is_ala
         ({"quiet_hours": {"start": 8, "end": 25}}, "`quiet_hours.end` is 25, expected an hour from 0 to 24"),
         ({"quiet_hours": {"start": 8, "end": 8}}, "expected two different hours"),
         ({"min_new_rows": 0}, "`min_new_rows` is 0"),
-        ({"train_on": 90}, "`train_on` is 90, expected a mapping of window_days, recent_days, recent_density"),
+        ({"train_on": 90}, "`train_on` is 90, expected a mapping of window_days, recent_days, recent_density, judged_days"),
         ({"train_on": {"window": 90}}, "unknown key `train_on.window`\n\nhint: did you mean `window_days`?"),
         ({"train_on": {"window_days": 0}}, "`window_days` is 0, expected a whole number of at least 1"),
         ({"train_on": {"recent_days": None}}, "`recent_days` is None"),

@@ -120,6 +120,13 @@ def test_a_refresh_is_judged_on_the_newer_half_of_what_its_champion_has_not_seen
     assert all(o.last_target_on <= last for o in found)
 
 
+@pytest.mark.parametrize(("days", "period_days", "targets"), [(7, 1, 7), (1, 1, 1), (7, 7, 1), (8, 7, 2)])
+def test_the_newest_origin_has_the_last_days_in_whole_periods(days: int, period_days: int, targets: int) -> None:
+    last = date(2025, 6, 30)
+    found = splits.newest_origin(last, days, period_days=period_days)
+    assert found.target_dates == [last - timedelta(days=period_days * back) for back in range(targets)][::-1]
+
+
 def test_a_weekly_refresh_is_judged_on_whole_weeks() -> None:
     last = date(2025, 6, 30)
     found = splits.refresh_origins(last, last - timedelta(weeks=5), 3, 28, period_days=7)
