@@ -150,8 +150,8 @@ def _history(spec: ModelSpec, made: Matrix, period_days: int, echo: Echo) -> His
 
     def make(training: Training) -> tuple[Floats, float]:
         lost, seconds, is_new = trainings.lost_by(training)
-        kept = "" if is_new else ", kept from before"
-        echo(f"trained on labels known by {made.known_at[training.before]:%Y-%m-%d}, {training.on.told}{kept}")
+        done = "made" if is_new else "read again"
+        echo(f"{done}: a training of {made.losses.periods[training.before]} on {training.on.told}")
         return lost, seconds
 
     return History(
