@@ -13,7 +13,7 @@ from platform_assets.science import report_plots as plots
 from platform_assets.science import report_words as words
 from platform_assets.science.findings import Evaluation, Slice
 from platform_assets.science.gate import GateDecision
-from platform_assets.science.report_html import STYLE, figure, section, table
+from platform_assets.science.report_html import figure, page, section, table
 
 TINY_BYTES: Final = 522  # of SVG: 696 in base64, which the UI shows in place
 MARKDOWN_CHARACTERS: Final = 1000  # longer text is hidden behind a button
@@ -75,13 +75,7 @@ def _page(evaluation: Evaluation, title: str, decision: GateDecision | None) -> 
         parts.append(f"<p>{escape(words.gate(decision))}</p>")
     parts.append(_cards(evaluation))
     parts += [part for build_part in _SECTIONS for part in [build_part(evaluation)] if part]
-    body = "\n".join(parts)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
-        f"<title>{escape(title)}</title><style>{STYLE}</style></head><body><main>\n{body}\n</main></body></html>\n"
-    )
+    return page(title, "\n".join(parts))
 
 
 def _cards(evaluation: Evaluation) -> str:

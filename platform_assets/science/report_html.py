@@ -26,6 +26,16 @@ th, td { vertical-align: top; }
 """
 
 
+def page(title: str, body: str, *, style: str = "") -> str:
+    """A whole page that loads nothing from elsewhere and runs no script; `body` and `style` are ours, the title is text."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
+        f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
 def section(title: str, text: str, content: str) -> str:
     """A titled part of the page; `content` is HTML."""
     said = f"<p>{escape(text)}</p>" if text else ""
