@@ -16,7 +16,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from platform_assets.names import KNOWN_AT, PERIOD_ON, SERIES_ID, UNITS
-from platform_assets.science.demand.panel import half
 
 Kind = Literal["units", "repeats", "silence"]
 Array = NDArray[np.float64]
@@ -26,7 +25,8 @@ LOOKBACK_DAYS: Final = 126  # these lie within so many days: a state that lasts 
 NEEDED: Final = {1: 14, 7: 8}  # known periods, by days of a period; with fewer nothing is said
 UNITS_RATIO: Final = 5.0  # up or down; dozens, tens and cents are 10 and more, a store's own anniversary is 2 or 3
 UNITS_SPREADS: Final = 6.0  # robust standard deviations of the segment's own logarithm beside the chain's
-AGAIN_SPREADS: Final = 3.0  # the same within a week of what is doubted already: a fault seldom lasts a day
+AGAIN_RATIO: Final = 3.0  # and these two within a week of what is doubted already: a fault seldom lasts a day
+AGAIN_SPREADS: Final = 3.0
 ALONE_RATIO: Final = 2.0  # by which it has left its own past too: where all others have left theirs, it is not at fault
 REPEATS_RATIO: Final = 1.6  # lines of a receipt over their usual number; every line twice is 2
 REPEATS_SPREADS: Final = 8.0
@@ -69,8 +69,8 @@ def segment_of(position: int | None) -> pl.Expr:
 def totals(sales: pl.DataFrame, position: int | None) -> pl.DataFrame:
     """Sums by segment, period and instant at which something of the period became known, as known then.
 
-    Returns: segment, period_on, known_at, units (null: unknown), lines, tickets, series. `units` is the square of the sum of
-    roots: ten times where every series is, and not what a single one makes of it that sells as much as all others together.
+    Returns: segment, period_on, known_at, units (null: unknown), rest, lines, tickets, series. `rest` is the sum
+    without the largest series: ten times where the segment is, and not moved by one that outsells all others.
     """
     instants = sales.select(PERIOD_ON, pl.col(KNOWN_AT).alias("at")).unique()
     key = [SERIES_ID, PERIOD_ON, "at"]
@@ -83,7 +83,8 @@ def totals(sales: pl.DataFrame, position: int | None) -> pl.DataFrame:
         .unique(key, keep="last", maintain_order=True)
         .group_by("segment", PERIOD_ON, pl.col("at").alias(KNOWN_AT))
         .agg(
-            pl.when(pl.col(UNITS).count() > 0).then(half(pl.col(UNITS)).sum() ** 2).alias(UNITS),
+            pl.when(pl.col(UNITS).count() > 0).then(pl.col(UNITS).sum()).alias(UNITS),
+            (pl.col(UNITS).sum() - pl.col(UNITS).max()).alias("rest"),
             pl.when(pl.col("lines").count() > 0).then(pl.col("lines").sum()).alias("lines"),
             pl.when(pl.col("tickets").count() > 0).then(pl.col("tickets").sum()).alias("tickets"),
             pl.len().cast(pl.Int64).alias("series"),
@@ -151,7 +152,7 @@ class _Chain:
         self.column = {segment: number for number, segment in enumerate(self.segments)}
         self.row = {period_on: number for number, period_on in enumerate(self.periods)}
         shape = len(self.periods), len(self.segments)
-        self.units, self.repeats, self.series = (np.full(shape, np.nan) for _ in range(3))
+        self.units, self.rest, self.repeats, self.series = (np.full(shape, np.nan) for _ in range(4))
         self.has_come = np.zeros(len(self.periods), dtype=bool)
         self.doubted = np.zeros(shape, dtype=bool)
         self.needed, self.period_days = NEEDED[period_days], period_days
@@ -159,13 +160,14 @@ class _Chain:
     def know(self, period_on: date, rows: pl.DataFrame) -> None:
         """Take what has become known of a period: all of its segments; one that has no row has no lines."""
         at, columns = self.row[period_on], [self.column[segment] for segment in rows["segment"]]
-        units, lines, tickets = (
-            rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (UNITS, "lines", "tickets")
+        units, rest, lines, tickets = (
+            rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (UNITS, "rest", "lines", "tickets")
         )
-        for table in (self.units, self.repeats):
+        for table in (self.units, self.rest, self.repeats):
             table[at] = np.nan
         self.series[at], self.doubted[at], self.has_come[at] = 0.0, False, True
         self.units[at, columns] = np.log(np.maximum(units, 0.5))
+        self.rest[at, columns] = np.where(np.isnan(units), np.nan, np.log(np.maximum(rest, 0.5)))
         is_told = (lines > 0) & (tickets > 0)
         self.repeats[at, columns] = np.where(
             is_told, np.log(np.where(is_told, lines, 1) / np.where(is_told, tickets, 1)), np.nan
@@ -214,29 +216,36 @@ class _Chain:
         return np.where(later <= KNOWN_PERIODS, values, np.nan)
 
     def _off(self, at: int, window: NDArray[np.int64]) -> "Iterable[tuple[int, float]]":
-        """Segments whose units have left both their own past and the chain."""
-        past = self._recent(self.units, window)
+        """Segments whose units have left both their own past and the chain, in their sum and without the largest series."""
+        week = [n for n in window if (self.periods[at] - self.periods[n]).days <= 7]
+        rests = {number: (shift, spread) for number, shift, spread, _ in self._beside(self.rest, at, window)}
+        for number, shift, spread, own in self._beside(self.units, at, window):
+            shift_of_rest, spread_of_rest = rests[number]
+            is_again = self.doubted[week, number].any()
+            ratio, spreads = (AGAIN_RATIO, AGAIN_SPREADS) if is_again else (UNITS_RATIO, UNITS_SPREADS)
+            is_far = abs(shift) > spreads * spread or abs(shift_of_rest) > spreads * spread_of_rest
+            direction = math.copysign(1.0, shift)
+            is_large = min(abs(shift), direction * shift_of_rest) > math.log(ratio)
+            if is_far and is_large and direction * own > math.log(ALONE_RATIO):
+                yield number, math.exp(shift)
+
+    def _beside(self, table: Array, at: int, window: NDArray[np.int64]) -> "Iterable[tuple[int, float, float, float]]":
+        """Of each segment that can be judged: its logarithm over the chain's, the usual spread of that, and over its own past."""
+        past = self._recent(table, window)
         judged = np.flatnonzero((~np.isnan(past)).sum(axis=0) >= self.needed)
         judged = judged[self.series[at, judged] > 0]
         if len(judged) < 2:
             return
-        week = [n for n in window if (self.periods[at] - self.periods[n]).days <= 7]
-        own = np.vstack([past[:, judged], self.units[at, judged]])
-        own = own - np.nanmedian(past[:, judged], axis=0)
+        own = np.vstack([past[:, judged], table[at, judged]]) - np.nanmedian(past[:, judged], axis=0)
         for place, number in enumerate(judged):
             others = np.delete(own, place, axis=1) if len(judged) <= _FEW else own
-            has_others = ~np.isnan(others).all(axis=1) & ~np.isnan(own[:, place])
-            if not has_others[-1]:
+            is_both = ~np.isnan(others).all(axis=1) & ~np.isnan(own[:, place])
+            if not is_both[-1] or is_both.sum() < self.needed:
                 continue
-            beside = own[has_others, place] - np.nanmedian(others[has_others], axis=1)
-            usual = float(np.median(beside[:-1])) if len(beside) > 1 else 0.0
-            shift = float(beside[-1]) - usual
-            spread = _MAD * float(np.median(np.abs(beside[:-1] - usual))) if len(beside) > 1 else math.inf
-            alone = float(own[-1, place]) * math.copysign(1.0, shift)
-            is_again = self.doubted[week, number].any()
-            spreads = AGAIN_SPREADS if is_again else UNITS_SPREADS
-            if abs(shift) > max(math.log(UNITS_RATIO), spreads * spread) and alone > math.log(ALONE_RATIO):
-                yield int(number), math.exp(shift)
+            beside = own[is_both, place] - np.nanmedian(others[is_both], axis=1)
+            usual = float(np.median(beside[:-1]))
+            spread = _MAD * float(np.median(np.abs(beside[:-1] - usual)))
+            yield int(number), float(beside[-1]) - usual, spread, float(own[-1, place])
 
     def _repeated(self, at: int, window: NDArray[np.int64]) -> "Iterable[tuple[int, float]]":
         """Segments with more lines a receipt than they ever have."""
