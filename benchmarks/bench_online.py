@@ -3,11 +3,12 @@
 One view of five doubles with event and created time, a Parquet file, the latest row of each entity. Feast's path is
 `materialize` and its stock store over its file offline store, as `feast init` sets it up; ours is the platform's load over
 the polars offline store. Every round runs in a process of its own, interleaved, on the same rows; the answers of a sample
-are compared with the table before anything is timed, and what ours wrote is read by Feast's own reader. CPU seconds are of
-the client process; those of the Redis server stand beside them. The load's target is 15 times Feast's rows per CPU second.
+are compared with the table before anything is timed, and what ours wrote to Redis is read by Feast's own reader, too. CPU
+seconds are of the client process; those of the Redis server stand beside them. The load's target is 15 times Feast's rows
+per CPU second.
 
-A second load writes the same entities once more. `binding` is the floor of what Python's sqlite3 can do: rows that are
-ready-made lists, put into our table by `executemany`. Reads go through `get_online_features` and `to_dict`; beside them
+A second load writes the same entities once more. `binding` is what Python's sqlite3 can do with Feast's format, a row for
+each value: rows that are ready-made lists, put into such a table by `executemany`. Reads go through `get_online_features` and `to_dict`; beside them
 stands what the store itself took of it, the rest being Feast's wrapper.
 
     python benchmarks/bench_online.py [ROWS] [ROUNDS]
@@ -252,6 +253,10 @@ def report(found: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
             times = rates[kind, "ours"] / rates[kind, "feast"]
             whole = wholes[kind, "ours"] / wholes[kind, "feast"]
             print(f"{kind}: {times:.1f} times Feast's load (target: 15); with the server's CPU {whole:.1f} times")
+            pairs = list(zip(found[kind, "feast"], found[kind, "ours"], strict=True))
+            for n, load in enumerate(("first", "second")):
+                ratios = [feast["loads"][n]["cpu"] / ours["loads"][n]["cpu"] for feast, ours in pairs]
+                print(f"  {load} load, round by round: {', '.join(f'{ratio:.1f}' for ratio in ratios)} times")
 
 
 if __name__ == "__main__":

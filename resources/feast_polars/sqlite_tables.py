@@ -8,7 +8,6 @@ that they belong to).
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -22,8 +21,9 @@ _CREATE = """
 CREATE TABLE IF NOT EXISTS {table} (
     entity_key BLOB PRIMARY KEY, event_us INTEGER, known_us INTEGER, schema INTEGER, packed BLOB) WITHOUT ROWID
 """
-UPSERT: Final = """
-INSERT INTO {table} VALUES (?, ?, ?, ?, ?) ON CONFLICT(entity_key) DO UPDATE SET
+_INSERT: Final = "INSERT INTO {table} (entity_key, event_us, known_us, schema, packed) VALUES (?, ?, ?, ?, ?)"
+UPSERT: Final = f"""
+{_INSERT} ON CONFLICT(entity_key) DO UPDATE SET
     event_us = excluded.event_us, known_us = excluded.known_us, schema = excluded.schema, packed = excluded.packed
 WHERE (excluded.event_us, excluded.known_us) >= (event_us, known_us)
 """
@@ -33,6 +33,7 @@ _OWN: Final = {"event_rest", "created_rest", "own_ts"}
 def create(connection: sqlite3.Connection, name: str) -> None:
     """Make the table, and the one of schemas, where there is none."""
     connection.execute(_CREATE.format(table=quoted(name)))
+    connection.execute(f"DROP INDEX IF EXISTS {quoted(name + '_ek')}")  # Feast's `apply` makes it, on our table too
     connection.execute(f"CREATE TABLE IF NOT EXISTS {_SCHEMAS} (number INTEGER PRIMARY KEY, fields TEXT)")
 
 
@@ -73,7 +74,7 @@ def convert(connection: sqlite3.Connection, name: str, schema: Schema) -> None:
         connection.execute(f"ALTER TABLE {quoted(name)} RENAME TO {quoted(before)}")
         create(connection, name)
         rows = _converted(connection, before, schema, has_own=columns >= _OWN)
-        connection.executemany(f"INSERT INTO {quoted(name)} VALUES (?, ?, ?, ?, ?)", rows)
+        connection.executemany(_INSERT.format(table=quoted(name)), rows)
         connection.execute(f"DROP TABLE {quoted(before)}")
 
 
@@ -113,7 +114,6 @@ def _converted(
             yield key, *max(times), numbers[held], pack_one(values)
 
 
-@cache
 def _as_feast_reads(seconds: int) -> int:
     """Microseconds of a time that Feast wrote: its local time is meant as UTC."""
     return microseconds(datetime.fromtimestamp(seconds).replace(tzinfo=UTC))

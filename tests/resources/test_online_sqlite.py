@@ -1,6 +1,8 @@
 """The SQLite store's own format: views that change, rows that lack features, and files in Feast's format."""
 
 import sqlite3
+import time
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -169,6 +171,17 @@ def in_feasts_format(place: Place, folder: Path) -> None:
     hand_over(stock, ROWS)
 
 
+@pytest.fixture(params=["UTC", "America/New_York", "Europe/Berlin"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The machine's time zone, for which Feast's SQLite store takes UTC."""
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
 def test_a_file_in_feasts_format_is_converted_when_it_is_first_read(place: Place, tmp_path: Path) -> None:
     in_feasts_format(place, tmp_path)
     store = place.open(tmp_path, apply=False, as_of=T)

@@ -186,7 +186,7 @@ def test_values_longer_than_a_page_obey_the_same_order(place: Place, tmp_path: P
 @pytest.mark.parametrize("writer", ["stock", "ours"])
 def test_after_feasts_own_writer_the_order_still_holds(place: Place, tmp_path: Path, writer: str) -> None:
     """Feast's writer knows nothing of our order; what it wrote last counts with the time that it wrote."""
-    store, stock = place.open(tmp_path, as_of=T), place.open(tmp_path, stock=True, apply=False)
+    store, stock = place.open(tmp_path, as_of=T), place.open(tmp_path, stock=True)
     write(store, [row(1, T, 1.0)])
     theirs = [row(1, T + 9 * HOUR, 2.0, T + 9 * HOUR)]
     if place.kind == "sqlite":  # whose format is ours: Feast's class is told so, and ours goes on
