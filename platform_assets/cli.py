@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from platform_assets.complaints import complaint
+from platform_assets.quarantine_cli import quarantine
 
 if TYPE_CHECKING:
     from resources.deployment import Settings
@@ -286,6 +287,9 @@ def features_diff(
     from platform_assets.locate import current
 
     _print(*diff_entity(current(state), entity, model, target_day(target)), as_json)
+
+
+app.add_typer(quarantine, name="quarantine")
 
 
 def main() -> None:

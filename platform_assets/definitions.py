@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from platform_assets import policies
+from platform_assets import names, policies
 from platform_assets.components.model_assets import model_names
 from platform_assets.components.sales_source import SalesSource
 from platform_assets.components.source_check import check_sources
@@ -47,6 +47,7 @@ def assemble(settings: Settings) -> dg.Definitions:
     from sensors.arrival import arrival_sensor
     from sensors.failure import failure_sensor
     from sensors.monitoring import automation_sensor
+    from sensors.quarantine import quarantine_sensor
     from sensors.retraining import retraining_sensor
 
     tree = component_tree()
@@ -59,7 +60,7 @@ def assemble(settings: Settings) -> dg.Definitions:
         *(tree.build_defs(Path(room)) for room in (f"data/{settings.source}", "features", "models", "reports"))
     )
     graph = policies.with_freshness(graph, facts.period_days, is_ended=facts.is_ended)
-    sensors = [arrival_sensor(), automation_sensor(), failure_sensor()]
+    sensors = [arrival_sensor(), quarantine_sensor(_views_of_sales(graph)), automation_sensor(), failure_sensor()]
     models = {name: tree.load_component(Path("models") / name, TrainedModel) for name in model_names()}
     sensors += [retraining_sensor(name, model.retraining) for name, model in models.items()]
     gpu_steps = [f"{name}__candidate" for name, model in models.items() if PROFILES[model.compute].gpu]
@@ -69,6 +70,17 @@ def assemble(settings: Settings) -> dg.Definitions:
     }
     executor = executor_for(settings, gpu_steps=gpu_steps)
     return dg.Definitions.merge(graph, dg.Definitions(sensors=sensors, resources=resources, executor=executor))
+
+
+def _views_of_sales(graph: dg.Definitions) -> list[dg.AssetKey]:
+    """Feature views that are computed from sales."""
+    sales = dg.AssetKey([names.SALES])
+    specs = [spec for asset in graph.assets or [] if isinstance(asset, dg.AssetsDefinition) for spec in asset.specs]
+    return sorted(
+        spec.key
+        for spec in specs
+        if spec.key.path[0] == names.GROUP_FEATURES and any(dep.asset_key == sales for dep in spec.deps)
+    )
 
 
 def landing_for(settings: Settings, simulator: Mapping[str, Any]) -> Landing:

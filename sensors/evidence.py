@@ -19,7 +19,7 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from platform_assets import names
 from platform_assets.components.cron import newest_ticks
-from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal
+from platform_assets.science.retraining_evidence import Measure, Quarantined, RetrainingEvidence, Signal
 from platform_assets.science.retraining_policy import RetrainingPolicy
 from platform_assets.science.retraining_triggers import (
     Code,
@@ -29,7 +29,9 @@ from platform_assets.science.retraining_triggers import (
     Staleness,
     alarm_since,
 )
+from platform_assets.science.spans import span_name
 from resources.ledger import Ledger
+from sensors.repairs import lacking, repaired_completion, source_of
 
 CHECKS: Final = {"feature_drift": "drift", "error": "error"}  # check of <model>/monitoring -> trigger
 PAGE: Final = 100  # check evaluations, or measures, read at once
@@ -63,6 +65,7 @@ def gather(
         code=code,
         trained_code=trained_code,
         failed_data_checks=tuple(_failed_data_checks(context, model)),
+        quarantined=tuple(_quarantined(context, model, ledger)),
         overdue_inputs=tuple(_overdue_inputs(context, model)),
         is_running=instance.get_runs_count(running) > 0,
     )
@@ -141,6 +144,25 @@ def _failed_data_checks(context: dg.SensorEvaluationContext, model: str) -> Iter
         evaluation = None if newest is None else newest.evaluation
         if evaluation and not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
             yield f"{key.asset_key.to_user_string()}:{key.name}"
+
+
+def _quarantined(context: dg.SensorEvaluationContext, model: str, ledger: Ledger) -> Iterator[Quarantined]:
+    """Rows of the quarantine that the training set's tables do not follow yet; one that they did is asked about no more."""
+    if (found := _upstream(context, model)) is None:
+        return
+    graph, upstream = found
+    source = source_of(graph)
+    for entry in [] if source is None else ledger.quarantines(source):
+        done = repaired_completion(entry.id, model)
+        if entry.action == "cleared" or ledger.completed(done) is not None:
+            continue
+        lacks = lacking(context.instance, ledger, graph, upstream, entry)
+        if lacks is None:
+            ledger.complete(done, {"segment": entry.segment, "first_on": entry.first_on})
+            continue
+        verb = "lifted" if entry.action == "lifted" else entry.action
+        name = span_name(entry.segment, entry.first_on, entry.last_on)
+        yield Quarantined(name, f"{verb}: {entry.reason}", lacks)
 
 
 def _overdue_inputs(context: dg.SensorEvaluationContext, model: str) -> Iterator[str]:

@@ -139,6 +139,9 @@ def _outstanding(
         return None
     if evidence.failed_data_checks:
         return dg.SkipReason(f"{tag} waits: blocking data checks {', '.join(evidence.failed_data_checks)} have failed")
+    if evidence.quarantined:
+        waiting = ", ".join(sorted(one.name for one in evidence.quarantined))
+        return dg.SkipReason(f"{tag} waits: {waiting} under quarantine, until sales and features have been rebuilt")
     if runs:
         ended_at = datetime.fromtimestamp(runs[0].end_time or runs[0].update_timestamp.timestamp(), UTC)
         if now - ended_at < (delay := RETRY_DELAY * 2 ** (len(runs) - 1)):

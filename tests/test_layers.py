@@ -24,6 +24,8 @@ LAYERS = {
     "platform_assets.recipes": 4,
     "platform_assets.demo": 6,
     "platform_assets.locate": 6,
+    "platform_assets.quarantining": 7,
+    "platform_assets.quarantine_cli": 8,
     "platform_assets.reproduction": 7,
     "platform_assets.answers": 6,
     "platform_assets.why": 6,

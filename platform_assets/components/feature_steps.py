@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 
 from platform_assets import names, policies
-from platform_assets.components.feature_views import PARTITIONED_BY, ViewSpec
+from platform_assets.components.feature_views import PARTITIONED_BY, READ_VERSION, ViewSpec
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.demand import columns
 from resources.feast_repository import findings
@@ -25,7 +25,9 @@ def compute_view(spec: ViewSpec, context: dg.AssetExecutionContext) -> pl.DataFr
     """
     window = context.partition_time_window
     first, last = window.start.date(), window.end.date() - timedelta(days=1)
-    read = context.resources.tables.scan(spec.reads)
+    version = context.resources.tables.version(spec.reads)
+    read = context.resources.tables.scan(spec.reads, version=version)
+    context.add_output_metadata({READ_VERSION: version})
     rows = function_of(spec)(read, start_on=first, end_on=last, period_days=context.resources.source.period_days)
     month = PARTITIONED_BY[spec.reads]
     # The day on which a row's last period began; the event time lies after it, where the period ends.

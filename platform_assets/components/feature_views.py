@@ -22,6 +22,7 @@ from resources.source_digest import source_digest
 REPOSITORY: Final = Path(__file__).parents[2] / "feature_repo"
 # Date columns of what a view reads, by which its months are cut.
 PARTITIONED_BY: Final = {names.SALES: names.PERIOD_ON, names.PLANS: "arrived_on"}
+READ_VERSION: Final = "read version"  # metadata of a view's table: of the table that it was computed from
 CHECKS: Final = {
     "keys": "Keys and times are never null.",
     "one_row": "One row for each key, event time and known-at time.",

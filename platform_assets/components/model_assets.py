@@ -99,9 +99,11 @@ def _training_set(spec: ModelSpec) -> dg.AssetsDefinition:
         required_resource_keys={"tables", "feature_store", "clock", "source", "ledger", "registry"},
     )
     def training_set(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from platform_assets.components.quarantine_masks import masks_of
         from platform_assets.components.training_set import build_training_set
 
-        return build_training_set(spec, context)
+        res = context.resources
+        return build_training_set(spec, context, masks_of(res.ledger, res.source, res.clock.now()))
 
     return training_set
 

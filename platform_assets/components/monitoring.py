@@ -100,9 +100,11 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> tupl
     import polars as pl
 
     from platform_assets.components.evaluating import observed
+    from platform_assets.components.quarantine_masks import masks_of
     from platform_assets.components.training_set import known_sales, read_judged
     from platform_assets.science import baselines, monitoring, performance, segments
     from platform_assets.science.demand import labels
+    from platform_assets.science.demand.masks import masked
     from platform_assets.science.stock_cost import UnitCosts
     from platform_assets.science.tasks import TASKS
 
@@ -116,6 +118,8 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> tupl
         .sort("issued_at", "series_id", "target_on")
         .collect()
     )
+    # What was forecast from a value that is under quarantine now says nothing of the model.
+    recorded = masked(recorded, masks_of(res.ledger, res.source, res.clock.now()))
     issued = labels.attach(recorded, sales, label=spec.label)
     history, baseline = observed(sales), task.baselines[0]
 
@@ -146,12 +150,16 @@ def _inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> Verd
     """Features of the rows issued last against the champion's training set."""
     from platform_assets.components.predicting import feature_rows
     from platform_assets.components.training_set import issued_sales, read_training_set
+    from platform_assets.components.quarantine_masks import masks_of
     from platform_assets.science import monitoring
     from platform_assets.science.demand import columns, sampling
+    from platform_assets.science.demand.masks import masked
 
     trained = names.table_name(names.model_key(spec.name, "training_set"))
     rows = read_training_set(spec, res.tables, manifest.tables[trained])
     issued = feature_rows(spec, res)
+    sound = masked(issued, masks_of(res.ledger, res.source, res.clock.now()))
+    issued = issued if sound.is_empty() else sound
     watched = [name for name in manifest.features if name not in columns.CALENDAR and name in issued.columns]
     weights = sampling.last_weights(issued_sales(spec, res), are_targets_open=spec.label == names.UNITS)
     drift = monitoring.input_drift(rows.fit, issued, watched, weights=weights)

@@ -9,10 +9,12 @@ import polars as pl
 
 from platform_assets import names
 from platform_assets.components.source_assets import SEGMENTS
+from platform_assets.components.source_window import quarantine_completion
 from platform_assets.science import faults, segment_quarantine, unknown
 from platform_assets.science import sales as selling
 from platform_assets.science.faults import Fault
 from platform_assets.science.source import Source
+from platform_assets.science.spans import span_name
 from resources.ledger import Ledger, Quarantine
 from resources.table_ranges import Between
 
@@ -21,7 +23,7 @@ SHOWN = 20  # spells that the check names
 
 @dataclass(frozen=True)
 class Judged:
-    """All revisions of the range, with what is unknown in them, and why."""
+    """All revisions of the range, and the faults in it that nobody has lifted."""
 
     revised: pl.DataFrame
     found: Sequence[Fault]
@@ -69,12 +71,14 @@ def judge_segments(
     if (found or said) and everything is not None:
         born = unknown.first_sales(everything.filter(pl.col(names.PERIOD_ON) < between[0])).collect()
     revised = unknown.revisions(old, sold, deliveries, found=found, statements=said, born=born, position=position)
-    return Judged(revised, found, ledger.quarantines(source.name) if found else entries)
+    held = [one for one in found if _is_held(one, said)]
+    return Judged(revised, held, ledger.quarantines(source.name) if found else entries)
 
 
-def quarantine_completion(entry: int) -> str:
-    """Key under which the ledger knows the version of `sales` from which a row of the quarantine holds."""
-    return f"quarantine/{entry}"
+def _is_held(one: Fault, said: Sequence[faults.Statement]) -> bool:
+    """Whether nobody has said since that the values are right."""
+    last = max((other.at for other in said), default=one.found_at)
+    return faults.stated(said, one.segment, one.period_on, last) is not False
 
 
 def complete_quarantines(ledger: Ledger, judged: Judged, between: Between, last_on: date, version: int) -> None:
@@ -107,7 +111,7 @@ def _spells(found: Sequence[Fault]) -> list[str]:
     for one in found:
         groups.setdefault((one.segment, one.kind), []).append(one)
     return [
-        f"{segment_quarantine.span_name(segment, run[0].period_on, run[-1].period_on)}: {run[0].told}"
+        f"{span_name(segment, run[0].period_on, run[-1].period_on)}: {run[0].told}"
         for (segment, _), run in groups.items()
     ]
 

@@ -18,6 +18,11 @@ def arrival_completion(source: str, digest: str) -> str:
     return f"arrival/{source}/{digest[:16]}"
 
 
+def quarantine_completion(entry: int) -> str:
+    """Key under which the ledger knows the version of `sales` from which a row of the quarantine holds."""
+    return f"quarantine/{entry}"
+
+
 @dataclass(frozen=True)
 class SourceWindow:
     """Which source is active, and its first and last local day; `ends_on` is None for one whose end nobody stated.

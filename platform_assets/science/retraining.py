@@ -92,7 +92,8 @@ def decide(
 ) -> RetrainingDecision:
     """What to do now: at most one cause fires, and none that has fired before.
 
-    A failed blocking check of the data vetoes every cause, also a request by hand; so does a retraining under way.
+    A failed blocking check of the data vetoes every cause, also a request by hand; so does a quarantined period that sales or
+    features do not leave out yet, and a retraining under way.
     Cooldown, budget, quiet hours and too little new data hold back all but requests by hand. Staleness waits for inputs
     that are overdue: by its age alone nothing is known to be wrong with the model, and trained now it would miss what is
     about to come.
@@ -183,6 +184,9 @@ def _holds(
         yield _Hold(f"overdue {overdue}", f"staleness waits for overdue {overdue}", only="staleness")
     for name in sorted(set(evidence.failed_data_checks)):
         yield _Hold(f"failed {name}", f"blocking data check {name} has failed", spares_requests=False)
+    for one in sorted(set(evidence.quarantined), key=lambda one: (one.name, one.reason)):
+        told = f"{one.name} is under quarantine: {one.reason}; waits until {one.lacks} have been rebuilt"
+        yield _Hold(f"quarantine {one.name}", told, spares_requests=False)
     if evidence.is_running:
         yield _Hold("running", "a retraining is under way", spares_requests=False)
 

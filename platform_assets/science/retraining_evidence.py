@@ -55,6 +55,15 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Quarantined:
+    """Periods of a segment that are at fault, and that sales or features do not leave out yet."""
+
+    name: str  # segment and days
+    reason: str
+    lacks: str  # what has not been rebuilt since
+
+
+@dataclass(frozen=True)
 class RetrainingEvidence:
     """What is known now; the order within each tuple means nothing."""
 
@@ -70,6 +79,7 @@ class RetrainingEvidence:
     code: str | None = None  # of the model and its features, as it stands
     trained_code: str | None = None  # the same, as it stood at the last training
     failed_data_checks: tuple[str, ...] = ()  # blocking checks of the data; any one is a veto
+    quarantined: tuple[Quarantined, ...] = ()  # any one is a veto
     overdue_inputs: tuple[str, ...] = ()  # what the training set reads, stale by its freshness policy
     requests: tuple[str, ...] = ()  # identifiers of requests by hand
     is_running: bool = False  # a retraining of this model is under way

@@ -10,9 +10,10 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from platform_assets.science.faults import Fault, Statement
+from platform_assets.science.spans import span_name
 
 DETECTOR: Final = "detector"  # who, where nobody in person
-ALL: Final = "all segments"
+HOLDING: Final = ("standing", "lifted in part")  # statuses of what is unknown still
 
 
 class Entry(Protocol):
@@ -55,11 +56,6 @@ class Spell:
     def name(self) -> str:
         """Segment and days, in words."""
         return span_name(self.segment, self.first_on, self.last_on)
-
-
-def span_name(segment: str, first_on: date, last_on: date | None) -> str:
-    """Such as: store_03 from 2026-01-12 to 2026-01-18."""
-    return f"{segment or ALL} from {first_on}" + ("" if last_on is None else f" to {last_on}")
 
 
 def statements(entries: Iterable[Entry]) -> list[Statement]:

@@ -1,0 +1,84 @@
+"""`perennial quarantine add | list | lift`."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+quarantine = typer.Typer(
+    no_args_is_help=True, help="Periods of a segment, such as a store, whose figures are not to be believed."
+)
+
+State = Annotated[Path | None, typer.Option("--state", help="State directory; the last demo's where left out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Segment = Annotated[str, typer.Argument(help="Such as store_03; `all` is the whole chain.")]
+From = Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the ledger for good.")]
+
+
+@quarantine.callback()
+def quarantine_group() -> None:
+    """Periods of a segment, such as a store, whose figures are not to be believed."""
+
+
+@quarantine.command("add")
+def add(
+    segment: Segment,
+    since: From,
+    reason: Reason,
+    until: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day; goes on where left out.")
+    ] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put SEGMENT's days under quarantine: unknown in sales, features and labels; nothing is trained until they are."""
+    _put(segment, since, until, reason, state, lifts=False, as_json=as_json)
+
+
+@quarantine.command("lift")
+def lift(
+    segment: Segment,
+    since: From,
+    reason: Reason,
+    until: Annotated[
+        datetime | None,
+        typer.Option("--to", formats=["%Y-%m-%d"], help="Last day; the last one under quarantine where left out."),
+    ] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say that SEGMENT's values were right: they come back as a later revision, and are not found at fault again."""
+    _put(segment, since, until, reason, state, lifts=True, as_json=as_json)
+
+
+@quarantine.command("list")
+def show(state: State = None, as_json: AsJson = False) -> None:
+    """Print what is or was under quarantine: found, put there by hand, lifted, mended by another delivery."""
+    from platform_assets.locate import current
+    from platform_assets.quarantining import listed
+
+    _print(*listed(current(state)), as_json)
+
+
+def _put(
+    segment: str,
+    since: datetime,
+    until: datetime | None,
+    reason: str,
+    state: Path | None,
+    *,
+    lifts: bool,
+    as_json: bool,
+) -> None:
+    from platform_assets.locate import current
+    from platform_assets.quarantining import put
+
+    last_on = None if until is None else until.date()
+    _print(*put(current(state), segment, since.date(), last_on, reason, lifts=lifts), as_json)
+
+
+def _print(answer: Any, text: str, as_json: bool) -> None:
+    typer.echo(json.dumps(answer, indent=2, default=str) if as_json else text)
