@@ -8,6 +8,7 @@ from it: writers need not agree on one, and a value is found by its name and typ
 import json
 from collections.abc import Callable, Collection, Sequence
 from hashlib import blake2b
+from itertools import accumulate
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -54,8 +55,8 @@ def pack(columns: Sequence[pa.LargeBinaryArray]) -> pa.LargeBinaryArray:
 
 def pack_one(values: Sequence[bytes]) -> bytes:
     """One row's values in one."""
-    starts = _START * len(values) + np.cumsum([0, *map(len, values[:-1])])
-    return starts.astype("<u4").tobytes() + b"".join(values)
+    starts = accumulate(map(len, values[:-1]), initial=_START * len(values))
+    return Struct(f"<{len(values)}I").pack(*starts) + b"".join(values)
 
 
 def unpacker(held: Schema, wanted: Schema) -> Callable[[bytes], list[bytes | None]]:
