@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from platform_assets import names
+from platform_assets.components.going_on import check_goes_on
 from platform_assets.components.model_assets import model_names
+from platform_assets.components.trainer_source import declared_parameters
 from platform_assets.definitions import assemble, component_tree
 from platform_assets.errors import ConfigurationError, TableError
 from resources.deployment import Settings
@@ -87,7 +89,8 @@ def ask_for_retraining(
     check_model(model)
     reason = said_reason(reason)
     given = {key: value or None if key == "window_days" else value for key, value in (train_on or {}).items()}
-    train_on_of(given, "train_on")
+    if train_on_of(given, "train_on").start == "champion":
+        check_goes_on(model, declared_parameters(component_tree().defs_module_path / "models" / model))
     at = Clock().wall_now()
     episode = f"{at:%Y%m%dT%H%M%S}"
     evidence = {"train_on": given} if given else None

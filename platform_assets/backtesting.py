@@ -50,7 +50,7 @@ def policy_named(name: str, spec: ModelSpec) -> RetrainingPolicy:
     if name == OWN:
         return RetrainingPolicy.from_mapping(spec.retraining)
     if name in NAMED:
-        on_what = {key: spec.retraining[key] for key in ON_WHAT if key in spec.retraining}
+        on_what = {key: {**spec.retraining[key], "start": "scratch"} for key in ON_WHAT if key in spec.retraining}
         return RetrainingPolicy.from_mapping({**NAMED[name], **on_what})
     file = Path(name)
     if file.suffix not in {".yaml", ".yml"}:
@@ -86,7 +86,7 @@ def backtest_policies(
     spec = spec_of(model)
     asked = {name: policy_named(name, spec) for name in policies if name not in ("never", THRESHOLD)}
     context = dg.build_asset_context(resources=resources_for(settings, source_of(settings)))
-    usually = RetrainingPolicy.from_mapping(spec.retraining).train_on
+    usually = RetrainingPolicy.from_mapping(spec.retraining).train_on.but({"start": "scratch"})
     made = matrix_of(spec, context.resources, weeks, rows, echo, lead=min(LEAD_WEEKS, weeks), usually=usually)
     history, losses = _history(spec, made, context.resources.source.period_days, echo), made.losses.charged()
     gate = GatePolicy.from_mapping(spec.gate)

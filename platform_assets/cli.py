@@ -136,16 +136,18 @@ def retrain(
     recent_density: Annotated[
         float | None, typer.Option(min=1, help="Sample the recent days so many times as densely.")
     ] = None,
+    start: Annotated[str | None, typer.Option(help="scratch, or champion: go on from its fits.")] = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask for one retraining of MODEL; its sensor launches it when the daemon runs (make dev).
 
-    What is left out of window and density is as in `train_on` of the model's retraining policy.
+    What is left out of window, density and start is as in `train_on` of the model's retraining policy.
     """
     from platform_assets.answers import ask_for_retraining
 
     given = {"window_days": window_days, "recent_days": recent_days, "recent_density": recent_density}
+    given["start"] = start
     train_on = {key: value for key, value in given.items() if value is not None}
     _print(*ask_for_retraining(_settings(state, as_json=as_json), model, reason, train_on), as_json)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from platform_assets import names
 from platform_assets.answers import check_model
+from platform_assets.components.going_on import start_of
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.trained_model import TrainedModel
 from platform_assets.components.training import fit_once, settings_of
@@ -56,6 +57,7 @@ def reproduce_version(
     rows = read_training_set(spec, tables, manifest.tables[names.table_name(names.model_key(model, "training_set"))])
     device = _device(manifest.device, echo)
     fit_settings = settings_of(spec, threads=manifest.threads, device=device, progress=echo)
+    starts = {kind: start_of(registry, model, manifest.began.get(kind)) for kind in KINDS}
     outcomes: dict[str, Any] = {}
     rebuilt = manifest
     module = Path(component_tree().defs_module_path) / "models" / model / f"{spec.module.rpartition('.')[2]}.py"
@@ -66,7 +68,7 @@ def reproduce_version(
             f"{model}@{version}, fit {number} of {len(KINDS)} ({kind}): {old.row_count:,} rows, labels known by {old.cut_at:%Y-%m-%d}"
         )
         with Compute(cpu=1, memory="1Gi", threads=manifest.threads).limits():
-            fitted, fit = fit_once(spec, rows.rows_of(kind), fit_settings, old.cut_at)
+            fitted, fit = fit_once(spec, rows.rows_of(kind), replace(fit_settings, start=starts[kind]), old.cut_at)
         rebuilt = replace(rebuilt, **{kind: replace(fit, files=old.files)})
         sample = probe(rows.rows_of(kind).filter(fit_mask(rows.rows_of(kind), old.cut_at)))
         outcome = reproduction(

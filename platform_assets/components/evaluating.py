@@ -188,4 +188,5 @@ def _data(manifest: Manifest) -> dict[str, str]:
 def _learned_from(manifest: Manifest) -> str:
     from platform_assets.science.train_on import TrainOn
 
-    return TrainOn(**manifest.train_on).told
+    versions = sorted({one.version for one in manifest.began.values()})
+    return TrainOn(**manifest.train_on).told + "".join(f" (version {version})" for version in versions)

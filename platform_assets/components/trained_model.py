@@ -204,7 +204,7 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
                 "it would begin before the forecast is issued",
                 hint=f"set `horizon_days` to at least {WEEK_DAYS} in defs.yaml",
             )
-        self._check_window(folder.name)
+        self._check_on_what(folder)
         source = folder / f"{self.trainer.rpartition('.')[0]}.py"
         card = folder / "card.md"
         named = f"{module}.{self.trainer.rpartition('.')[0]}"
@@ -235,14 +235,17 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             card=card.read_text() if card.exists() else "",
         )
 
-    def _check_window(self, model: str) -> None:
+    def _check_on_what(self, folder: Path) -> None:
+        from platform_assets.components.going_on import check_goes_on
         from platform_assets.science.retraining_policy import RetrainingPolicy
 
         policy = RetrainingPolicy.from_mapping(self.retraining)
         for key, choice in (("train_on", policy.train_on), ("after_alarm", policy.after_alarm)):
+            if choice.start == "champion":
+                check_goes_on(folder.name, declared_parameters(folder))
             if choice.window_days is not None and choice.window_days <= self.horizon_days:
                 raise ConfigurationError(
-                    f"model {model}: retraining: `{key}` has a window of {choice.window_days} days, no longer than the horizon of "
+                    f"model {folder.name}: retraining: `{key}` has a window of {choice.window_days} days, no longer than the horizon of "
                     f"{self.horizon_days}: labels of its forecasts are hardly known",
                     hint=f"set `window_days` to several times {self.horizon_days} in defs.yaml",
                 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from platform_assets import names
+from platform_assets.components.going_on import begin, start_of
 from platform_assets.components.judged_window import champion_manifest, evaluation_window
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.training_choice import drawn, tag_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from platform_assets.science.fitting import FitSettings, FittedModel
-    from platform_assets.science.manifest import Fit
+    from platform_assets.science.manifest import Fit, Kind
 
 LOCAL_IMAGE = "none: a local process"
 
@@ -94,10 +95,14 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
         settings = settings_of(spec, threads=profile.threads, device=device, progress=log.info)
         if spec.tuning:
             settings = search(spec, rows.trial, window.opens_at, settings, run, log)
+        cuts: dict[Kind, datetime] = {"evaluation": window.opens_at, "shipped": rows.known_at}
+        began, told = begin(spec, res, how, cuts, settings)
+        log.info(f"begins from {told}")
+        starts = {kind: start_of(res.registry, spec.name, began.get(kind)) for kind in cuts}
         log.info(f"fit 1 of 2: labels known by {window.opens_at:%Y-%m-%d}, to be judged on what came after")
-        judged, judged_fit = fit_once(spec, rows.trial, settings, window.opens_at)
+        judged, judged_fit = fit_once(spec, rows.trial, replace(settings, start=starts["evaluation"]), window.opens_at)
         log.info(f"fit 2 of 2: all {rows.fit.height:,} rows, to be shipped")
-        shipped, shipped_fit = fit_once(spec, rows.fit, settings, rows.known_at)
+        shipped, shipped_fit = fit_once(spec, rows.fit, replace(settings, start=starts["shipped"]), rows.known_at)
         task, sample = TASKS[spec.task], probe(rows.fit).select(spec.features)
         module = sys.modules[spec.module].__file__
         assert module is not None
@@ -126,6 +131,7 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
             shipped=shipped_fit,
             evaluation=judged_fit,
             train_on=how.train_on.to_dict(),
+            began=began,
             masks=tuple(mask.to_dict() for mask in how.masks),
         )
         run.log(
@@ -140,6 +146,7 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
             tags={
                 names.TAG_REASON: reason,
                 names.TAG_TRAIN_ON: tag_of(how.train_on),
+                "perennial/began_from": told,
                 "perennial/training_set_version": str(rows.version),
             },
         )
@@ -153,6 +160,7 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
             tags={
                 names.TAG_CAUSE: context.run.tags.get(names.TAG_CAUSE, "manual"),
                 names.TAG_TRAIN_ON: tag_of(how.train_on),
+                "perennial/began_from": told,
             },
         )
     return dg.MaterializeResult(
@@ -169,6 +177,7 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
             "version": int(version.version),
             "reason": reason,
             "train on": how.train_on.told,
+            "began from": told,
             "rows": shipped_fit.row_count,
             "rows before the evaluation window": judged_fit.row_count,
             "labels known by": str(rows.known_at),

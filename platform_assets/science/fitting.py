@@ -17,7 +17,8 @@ class FitSettings:
     """All that a trainer may depend on, besides the rows: same rows and settings give the same bytes.
 
     `features` are the columns in the order in which the model will read them; `outputs` the columns that it must predict;
-    `levels` the quantile levels in the order of `outputs` (empty for other tasks); `cut_on` is unused by most trainers.
+    `levels` the quantile levels in the order of `outputs` (empty for other tasks). `start` is a model of the same recipe to
+    go on from, None to begin from nothing; only a trainer whose `DEFAULTS` name `further_rounds` is ever given one.
     """
 
     features: tuple[str, ...]
@@ -29,6 +30,7 @@ class FitSettings:
     threads: int = 1
     device: str = "cpu"
     progress: Callable[[str], None] = lambda line: None
+    start: "FittedModel | None" = None
 
 
 class FittedModel(Protocol):

@@ -20,7 +20,7 @@ from platform_assets.science.formats import weights_hash
 
 SCHEMA: Final = "perennial-manifest/1"
 
-LATER: Final = frozenset({"train_on", "masks"})  # that a manifest written before they were kept may lack
+LATER: Final = frozenset({"train_on", "began", "masks"})  # that a manifest written before they were kept may lack
 
 Kind = Literal["shipped", "evaluation"]
 KINDS: Final[tuple[Kind, ...]] = ("shipped", "evaluation")
@@ -39,6 +39,15 @@ class Fit:
     predictions_sha256: str
     weights_sha256: str
     files: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Began:
+    """The fit of an earlier version that a fit went on from."""
+
+    version: str
+    fit: Kind
+    weights_sha256: str
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ class Manifest:
 
     The recipe is fitted once up to a cut before the evaluation window and judged there (`evaluation`), then refitted on
     everything and shipped (`shipped`). `train_on` and `masks` say how the training set was drawn, whose table is named with
-    its version; they are empty in versions of before they were kept.
+    its version; `began` from which fit of which version each fit went on, empty where they began from nothing.
     """
 
     model: str
@@ -91,6 +100,7 @@ class Manifest:
     inputs: tuple[Column, ...] = ()
     answers: tuple[Column, ...] = ()
     train_on: Mapping[str, Any] = field(default_factory=dict)
+    began: Mapping[Kind, Began] = field(default_factory=dict)
     masks: tuple[Mapping[str, Any], ...] = ()
     schema: str = SCHEMA
 
@@ -135,6 +145,7 @@ class Manifest:
                     "code": Code(**raw["code"]),
                     "shipped": _fit(raw["shipped"]),
                     "evaluation": _fit(raw["evaluation"]),
+                    "began": {kind: Began(**one) for kind, one in raw.get("began", {}).items()},
                     "inputs": tuple(Column(**one) for one in raw["inputs"]),
                     "answers": tuple(Column(**one) for one in raw["answers"]),
                     **{key: tuple(raw.get(key, ())) for key in ("features", "outputs", "levels", "masks")},

@@ -129,6 +129,11 @@ def replay(history: History, policy: RetrainingPolicy, gate: GatePolicy, *, seed
 
 def check_replayable(policy: RetrainingPolicy, history: History) -> None:
     """Raises: ConfigurationError naming a trigger whose evidence a history does not hold."""
+    if "champion" in (policy.train_on.start, policy.after_alarm.start):
+        raise ConfigurationError(
+            "`start: champion` cannot be replayed: such a training depends on which champions stood before it",
+            hint="replay the policy with `start: scratch`, as a YAML file",
+        )
     for part in policy.parts:
         if isinstance(part, Operations | Code):
             raise ConfigurationError(f"`{part.kind}` cannot be replayed: history holds no record of it")

@@ -1,10 +1,13 @@
-"""On what a model is trained: how far back, and how densely the recent past."""
+"""On what a model is trained: how far back, how densely the recent past, and from where it begins."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self, get_args
 
 from platform_assets.science.retraining_triggers import number, whole, wrong
+
+Start = Literal["scratch", "champion"]
+STARTS: Final[tuple[str, ...]] = get_args(Start)
 
 
 @dataclass(frozen=True)
@@ -13,13 +16,15 @@ class TrainOn:
 
     `window_days`: forecasts issued in so many last days, None for all history. Those of the last `recent_days` are drawn
     `recent_density` times as often, within the same number of rows. `judged_days`: how many last days judge it, beside the
-    champion; None for the newer half of what has come since the champion's last label.
+    champion; None for the newer half of what has come since the champion's last label. `start`: from nothing, or
+    on from the champion's fits.
     """
 
     window_days: int | None = None
     recent_days: int = 56
     recent_density: float = 1.0
     judged_days: int | None = None
+    start: Start = "scratch"
 
     def __post_init__(self) -> None:
         whole("window_days", self.window_days)
@@ -28,6 +33,9 @@ class TrainOn:
         whole("recent_days", self.recent_days)
         whole("judged_days", self.judged_days)
         number("recent_density", self.recent_density, "a number of at least 1", least=1.0)
+
+        if self.start not in STARTS:
+            raise wrong("start", self.start, f"one of {', '.join(STARTS)}")
 
     @property
     def is_even(self) -> bool:
@@ -42,6 +50,8 @@ class TrainOn:
             parts.append(f"the last {self.recent_days} days of it sampled {self.recent_density:g} times as densely")
         if self.judged_days is not None:
             parts.append(f"judged by the last {self.judged_days} days")
+        if self.start == "champion":
+            parts.append("going on from the champion")
         return ", ".join(parts)
 
     def to_dict(self) -> dict[str, Any]:

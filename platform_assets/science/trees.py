@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import numpy as np
 import polars as pl
@@ -103,12 +103,17 @@ def boost(
     seed: int,
     threads: int,
     weight: Array | None = None,
+    start: str | None = None,
 ) -> str:
     """Text of a booster fitted to `target`; the same arguments give the same text, for any number of threads.
 
+    With `start`, a booster's text, `rounds` further trees stand after its own, fitted to what these leave; rows and columns
+    are drawn as for trees of that number, not as for its first ones again.
     Shapes: matrix (n, features), target and weight (n,).
     """
     import lightgbm as lgb  # 1.4 CPU s
+
+    first = None if start is None else _parse(start, features=matrix.shape[1])
 
     parameters = {
         **_FIXED,
@@ -122,12 +127,13 @@ def boost(
         "bagging_fraction": row_share,
         "bagging_freq": 1 if row_share < 1 else 0,
         "max_bin": bins,
-        "seed": seed,
+        "seed": seed + (0 if first is None else first.num_trees()),
         "num_threads": threads,
         "feature_pre_filter": False,
     }
     data = lgb.Dataset(matrix, target, weight=weight, params={"max_bin": bins, "verbosity": -1})
-    return _PARAMETERS.sub("\n", lgb.train(parameters, data, num_boost_round=rounds).model_to_string())
+    fitted = lgb.train(parameters, data, num_boost_round=rounds, init_model=first)
+    return _PARAMETERS.sub("\n", fitted.model_to_string())
 
 
 def known_parameters(parameters: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,12 +165,20 @@ class Foundation:
 
     @classmethod
     def fit(
-        cls, matrix: Matrix, target: Array, halves: NDArray[np.bool_], fit: Callable[[Matrix, Array], str]
+        cls,
+        matrix: Matrix,
+        target: Array,
+        halves: NDArray[np.bool_],
+        fit: Callable[[Matrix, Array, str | None], str],
+        start: Self | None = None,
     ) -> tuple[Self, Array]:
-        """The foundation, and its answers for the rows that it was fitted on. Shapes: (n, features), (n,), (n,)."""
+        """The foundation, and its answers for the rows that it was fitted on. Shapes: (n, features), (n,), (n,).
+
+        `fit` is given the booster of `start` for the same half of the series, so that neither ever sees the other's.
+        """
         answers, texts = np.empty(len(target)), []
-        for half in (halves, ~halves):
-            texts.append(fit(matrix[half], target[half]))
+        for half, text in zip((halves, ~halves), start.texts if start else (None, None), strict=True):
+            texts.append(fit(matrix[half], target[half], text))
             answers[~half] = _answers(_parse(texts[-1]), matrix[~half])
         return cls(tuple(texts)), answers
 
@@ -206,6 +220,10 @@ class _Trees:
         wide = stand_on(matrix, first)
         return np.column_stack([_answers(booster, wide) for booster in self._boosters.values()])
 
+    def text(self, output: str) -> str:
+        """The trees of an output."""
+        return self._texts[output]
+
     def files(self) -> dict[str, bytes]:
         """The design as JSON, and each output's trees as LightGBM's text without its parameters."""
         first = {name: len(foundation.texts) for name, foundation in self.foundations.items()}
@@ -241,6 +259,9 @@ class _Trees:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
+Kept = TypeVar("Kept", bound=_Trees)
+
+
 class TreeQuantiles(_Trees):
     """Quantiles of demand: never negative, never crossing (sorted, as sorted quantiles have no larger loss).
 
@@ -263,6 +284,21 @@ class TreeProbability(_Trees):
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """One row per row, in order: the probability, kept off 0 and 1 where the log loss is infinite."""
         return pl.DataFrame(np.clip(self._raw(rows), 1e-6, 1 - 1e-6), schema=dict.fromkeys(self.outputs, pl.Float64))
+
+
+def going_on(start: object, kind: type[Kept], design: Design, outputs: Sequence[str]) -> Kept | None:
+    """The trees to go on from, None where there are none.
+
+    Raises: ConfigurationError if they are of another kind, design or outputs.
+    """
+    if start is None:
+        return None
+    if not isinstance(start, kind) or start.design != design or start.outputs != tuple(outputs):
+        raise ConfigurationError(
+            "the model to go on from is of another kind, or reads or answers other columns",
+            hint="train from scratch once: `perennial retrain MODEL --reason ... --start scratch`",
+        )
+    return start
 
 
 def stand_on(matrix: Matrix, first: Sequence[Array]) -> Matrix:

@@ -108,6 +108,18 @@ def test_a_window_must_reach_further_back_than_the_horizon_ahead(project: Projec
     assert told in "".join(traceback.format_exception(error.value))
 
 
+def test_a_trainer_that_cannot_go_on_is_not_asked_to(project: Project) -> None:
+    project.change("  kind:", "  retraining: {train_on: {start: champion}}\n  kind:")
+    with pytest.raises(ComponentTreeException) as error, project.loaded():
+        pass
+    told = "".join(traceback.format_exception(error.value))
+    assert "`start: champion`, but its trainer cannot go on from a model: its DEFAULTS name no `further_rounds`" in told
+    train = project.folder / "train.py"
+    train.write_text(train.read_text().replace("DEFAULTS = {", 'DEFAULTS = {\n    "further_rounds": 15,', 1))
+    with project.loaded() as spec:
+        assert spec.retraining["train_on"] == {"start": "champion"}
+
+
 MISSPELT = {
     "label": ("label: units", "label: unit", "unknown label 'unit'; known: units, is_dormant"),
     "task": ("task: quantiles", "task: quantile", "unknown task 'quantile'; known: quantiles, probability"),

@@ -1,5 +1,6 @@
 """What every model's folder must keep, whatever it predicts and however it is fitted: planted rows, and a check of each promise."""
 
+import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -15,6 +16,7 @@ from platform_assets.science.constant import Constant
 from platform_assets.science.demand import columns
 from platform_assets.science.fitting import FitSettings, FittedModel, Trainer
 from platform_assets.science.tasks import TASKS, Task
+from platform_assets.science.warm_start import FURTHER
 
 SCALE = "level"
 FIRST_ISSUE = datetime(2024, 3, 3, tzinfo=UTC)
@@ -180,7 +182,24 @@ def check_beats_a_constant(fitted: Fitted, by: float = 0.05) -> None:
     assert ours < (1 - by) * theirs, f"{spec.name}: loss {ours:.1f}, the best constant's is {theirs:.1f}"
 
 
+def check_goes_on(fitted: Fitted) -> None:
+    """A trainer that says how far to go on does so: of a world whose demand has changed it then knows more than its start."""
+    spec = fitted.spec
+    if FURTHER not in vars(sys.modules[fitted.trainer.__module__]).get("DEFAULTS", {}):
+        return
+    change = pl.col(spec.label) * 2 if fitted.task.levels else 1 - pl.col(spec.label)
+    rows, unseen = (frame.with_columns(change.alias(spec.label)) for frame in (fitted.rows, fitted.unseen))
+    further = fitted.trainer(rows, replace(fitted.settings, start=fitted.model))
+    assert further.format == fitted.model.format
+    ours, theirs = (
+        float(fitted.task.loss(unseen[spec.label], model.predict(unseen.select(spec.features))).sum())
+        for model in (further, fitted.model)
+    )
+    assert ours < 0.95 * theirs, f"{spec.name}: loss {ours:.1f} after going on, {theirs:.1f} before"
+
+
 CHECKS = (
+    check_goes_on,
     check_shape,
     check_round_trip,
     check_rows_stand_alone,

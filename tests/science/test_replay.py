@@ -163,6 +163,11 @@ def test_an_alarm_and_what_follows_it_train_on_their_own_choice_and_nothing_else
     assert (found.walked.trained, found.walked.seconds) == ((8, 11, 19, 27), 5.0 + 5.0 + 1.0 + 1.0)
 
 
+def test_a_training_that_goes_on_from_a_champion_is_not_replayed() -> None:
+    with pytest.raises(ConfigurationError, match="`start: champion` cannot be replayed"):
+        replay(history(losses()), policy("error", after_alarm={"start": "champion"}), OPEN)
+
+
 def test_a_policy_on_another_choice_than_the_matrix_asks_for_its_own_trainings() -> None:
     world = losses()
     found = replay(history(world, usually=DENSE), policy({"staleness": 28}, train_on=DENSE.to_dict()), OPEN)

@@ -156,11 +156,12 @@ def test_only_an_alarm_and_what_follows_it_learns_otherwise(trigger: str, is_ala
         ({"quiet_hours": {"start": 8, "end": 25}}, "`quiet_hours.end` is 25, expected an hour from 0 to 24"),
         ({"quiet_hours": {"start": 8, "end": 8}}, "expected two different hours"),
         ({"min_new_rows": 0}, "`min_new_rows` is 0"),
-        ({"train_on": 90}, "`train_on` is 90, expected a mapping of window_days, recent_days, recent_density, judged_days"),
+        ({"train_on": 90}, "`train_on` is 90, expected a mapping of window_days, recent_days, recent_density, judged_days, start"),
         ({"train_on": {"window": 90}}, "unknown key `train_on.window`\n\nhint: did you mean `window_days`?"),
         ({"train_on": {"window_days": 0}}, "`window_days` is 0, expected a whole number of at least 1"),
         ({"train_on": {"recent_days": None}}, "`recent_days` is None"),
         ({"after_alarm": {"recent_density": 0.5}}, "`recent_density` is 0.5, expected a number of at least 1"),
+        ({"train_on": {"start": "cold"}}, "`start` is 'cold', expected one of scratch, champion"),
         ({"after_alarm": {"density": 7}}, "unknown key `after_alarm.density`\n\nhint: did you mean `recent_density`?"),
     ],
 )  # fmt: skip

@@ -1,8 +1,10 @@
 """Boosted trees as fitted models: exact files, no aborts, no crossing, and better than a constant."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import polars as pl
 import pytest
@@ -55,6 +57,35 @@ def probability_settings(**parameters: Any) -> FitSettings:
 @pytest.fixture(scope="module")
 def model() -> TreeQuantiles:
     return demand.fit_trees(planted(), quantile_settings())
+
+
+def test_going_on_keeps_the_trees_and_adds_further_ones_from_what_they_leave() -> None:
+    before = demand.fit_trees(planted(), quantile_settings(power=1.0))
+    changed = planted(seed=5).with_columns(pl.col("units") * 3)
+    settings = quantile_settings(power=1.0, further_rounds=9)
+    after = demand.fit_trees(changed, replace(settings, start=before))
+    again = demand.fit_trees(changed, replace(settings, start=before, threads=2))
+    assert after.files() == again.files()
+    for output in OUTPUTS:
+        old, new = (lgb.Booster(model_str=one.text(output)) for one in (before, after))
+        assert (old.num_trees(), new.num_trees()) == (25, 34)
+        matrix = np.random.default_rng(0).normal(size=(50, old.num_feature()))
+        np.testing.assert_allclose(new.predict(matrix, num_iteration=25), old.predict(matrix), rtol=1e-9)
+    assert pinball(changed, after.predict(changed)) < 0.8 * pinball(changed, before.predict(changed))
+    loaded = formats.load(after.format, after.files())
+    assert_frame_equal(loaded.predict(changed), after.predict(changed), check_exact=True)
+
+
+def test_it_goes_on_only_from_trees_of_its_own_design() -> None:
+    before = demand.fit_trees(planted(), quantile_settings())
+    for other in (
+        replace(quantile_settings(), features=FEATURES[:4], start=before),
+        replace(quantile_settings(power=1.0), start=before),
+        replace(quantile_settings(), outputs=OUTPUTS[:5], levels=LEVELS[:5], start=before),
+        replace(quantile_settings(), start=Constant(dict.fromkeys(OUTPUTS, 1.0))),
+    ):
+        with pytest.raises(ConfigurationError, match="of another kind, or reads or answers other columns"):
+            demand.fit_trees(planted(), other)
 
 
 def pinball(rows: pl.DataFrame, predictions: pl.DataFrame) -> float:

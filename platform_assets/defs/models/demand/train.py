@@ -32,6 +32,7 @@ TREES = {
     "first_rounds": 120,
     "first_learning_rate": 0.08,
     "first_leaves": 31,
+    "further_rounds": 15,
 }
 NETWORK = {"network_hidden": 128, "network_epochs": 4, "large_rows": 200_000, "large_network_hidden": 192}
 DEFAULTS = {**TREES, **NETWORK, "network_share": 0.5}
@@ -41,6 +42,7 @@ FOUNDATIONS = {"expected_root": "regression", "sale": "binary"}
 def fit(rows: pl.DataFrame, settings: FitSettings) -> FittedModel:
     """Trees and network on all rows with a label, and their mean; trees alone where `network_share` is 0.
 
+    With a model to go on from, its trees get `further_rounds` trees more, and the network is fitted anew.
     From `large_rows` on the network is wider and reads the list features too, as `demand_deep` does; trees never do.
     """
     parameters = trees.known_parameters(settings.parameters, DEFAULTS)
@@ -49,7 +51,8 @@ def fit(rows: pl.DataFrame, settings: FitSettings) -> FittedModel:
         raise ConfigurationError(f"network_share is {share}, expected 0 to 1", hint="correct `parameters` in defs.yaml")
     labelled = trees.labelled(rows, settings.label)
     plain = tuple(name for name in settings.features if not isinstance(labelled.schema.get(name), pl.List))
-    of_trees = replace(settings, features=plain, parameters=parameters)
+    start = settings.start.members["trees"] if isinstance(settings.start, Average) else settings.start
+    of_trees = replace(settings, features=plain, parameters=parameters, start=start)
     if not share:
         return fit_trees(labelled, of_trees)
     is_large = labelled.height >= of_network["large_rows"]
@@ -58,7 +61,9 @@ def fit(rows: pl.DataFrame, settings: FitSettings) -> FittedModel:
         "epochs": of_network["network_epochs"],
     }
     # One thread: a sum over rows comes out the same on every machine.
-    chosen = replace(settings, features=settings.features if is_large else plain, parameters=recipe, threads=1)
+    chosen = replace(
+        settings, features=settings.features if is_large else plain, parameters=recipe, threads=1, start=None
+    )
     with ThreadPoolExecutor(1) as beside:  # both spend their time outside Python: two cores, the same bytes
         bending = beside.submit(network.fit, labelled, chosen)
         boosted = fit_trees(labelled, of_trees)
@@ -77,22 +82,31 @@ def fit_trees(rows: pl.DataFrame, settings: FitSettings) -> trees.TreeQuantiles:
         power=parameters.pop("power"),
     )
     first = {name: parameters.pop(f"first_{name}") for name in ("rounds", "learning_rate", "leaves")}
+    further, start = (
+        parameters.pop("further_rounds"),
+        trees.going_on(settings.start, trees.TreeQuantiles, design, settings.outputs),
+    )
+    if start is not None:
+        parameters["rounds"] = first["rounds"] = further
     common = {"seed": settings.seed, "threads": settings.threads}
     matrix, target, halves = design.matrix(rows), design.target(rows, settings.label), trees.halves_of(rows)
     foundations, answers = {}, []
     for name, objective in FOUNDATIONS.items():
         aim = (target > 0).astype(np.float64) if objective == "binary" else target
 
-        def look(matrix: trees.Matrix, aim: trees.Array, objective: str = objective) -> str:
-            return trees.boost(matrix, aim, objective={"objective": objective}, **common, **(parameters | first))
+        def look(matrix: trees.Matrix, aim: trees.Array, text: str | None, objective: str = objective) -> str:
+            rounds = parameters | first
+            return trees.boost(matrix, aim, objective={"objective": objective}, start=text, **common, **rounds)
 
-        foundations[name], answer = trees.Foundation.fit(matrix, aim, halves, look)
+        before = start.foundations[name] if start else None
+        foundations[name], answer = trees.Foundation.fit(matrix, aim, halves, look, before)
         answers.append(answer)
         settings.progress(f"{name}: fitted")
     wide = trees.stand_on(matrix, answers)
 
     def quantile(number: int) -> str:
         objective = {"objective": "quantile", "alpha": settings.levels[number]}
-        return trees.boost(wide, target, objective=objective, **common, **parameters)
+        before = start.text(settings.outputs[number]) if start else None
+        return trees.boost(wide, target, objective=objective, start=before, **common, **parameters)
 
     return trees.TreeQuantiles(design, trees.fit_each(settings.outputs, settings.progress, quantile), foundations)
