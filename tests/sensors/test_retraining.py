@@ -170,7 +170,13 @@ def test_the_run_is_told_on_what_and_a_repeated_one_the_same(world: World) -> No
     request = world.tick(policy)
     assert isinstance(request, dg.RunRequest)
     told = json.loads(request.tags[names.TAG_TRAIN_ON])
-    assert told == {"window_days": None, "recent_days": 28, "recent_density": 5, "judged_days": None}
+    assert told == {
+        "window_days": None,
+        "recent_days": 28,
+        "recent_density": 5,
+        "judged_days": None,
+        "start": "scratch",
+    }
     (cause,) = world.ledger.causes("demand")
     assert cause.evidence["train_on"] == told
     assert world.ledger.decisions("demand")[-1].evidence["train_on"] == told
@@ -184,9 +190,15 @@ def test_the_run_is_told_on_what_and_a_repeated_one_the_same(world: World) -> No
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, {"window_days": 400, "recent_days": 56, "recent_density": 1.0, "judged_days": None}),
-        ({"recent_density": 7.0}, {"window_days": 400, "recent_days": 56, "recent_density": 7.0, "judged_days": None}),
-        ({"window_days": None}, {"window_days": None, "recent_days": 56, "recent_density": 1.0, "judged_days": None}),
+        ({}, {"window_days": 400, "recent_days": 56, "recent_density": 1.0, "judged_days": None, "start": "scratch"}),
+        (
+            {"recent_density": 7.0},
+            {"window_days": 400, "recent_days": 56, "recent_density": 7.0, "judged_days": None, "start": "scratch"},
+        ),
+        (
+            {"window_days": None},
+            {"window_days": None, "recent_days": 56, "recent_density": 1.0, "judged_days": None, "start": "scratch"},
+        ),
     ],
 )
 def test_who_asks_by_hand_says_on_what_and_else_the_policy_does(
