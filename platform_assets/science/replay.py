@@ -154,17 +154,19 @@ def passes(history: History, policy: GatePolicy, champion: Training, candidate: 
     """Whether the gate lets the candidate replace the champion.
 
     Judged on the newer half of what the champion has lived through, by a training made before that half on what the
-    candidate learned from; where that is too short, on the periods of the lead before the champion, by the trainings that
-    stood at their beginning.
+    candidate learned from, or on so many last days as that says; where that is too short, on the periods of the lead before
+    the champion, by the trainings that stood at their beginning.
     """
     now, born, lead = candidate.before, champion.before, history.lead
-    start = max(now - lead, born + (now - born) // 2)
+    start, least = max(now - lead, born + (now - born) // 2), LEAST_JUDGED
+    if (days := candidate.on.judged_days) is not None and now - (last := -(-days // _days(history.losses))) >= born:
+        start, least = now - last, 1
     ours, theirs = Training(start, candidate.on), champion
-    if now - start < LEAST_JUDGED or start == born:
+    if now - start < least or ours == theirs:
         ours = Training(max(now - lead, 0), candidate.on)
         theirs = Training(max(born - lead, 0), champion.on)
         start = max(ours.before, theirs.before)
-    if ours == theirs or now - start < LEAST_JUDGED:
+    if ours == theirs or now - start < least:
         return policy.undecided == "promote"
     mine, other = (history.lost(one)[start:now].sum(axis=0) for one in (ours, theirs))
     found = Resampler(pl.Series([f"{at:06d}" for at in range(mine.size)]), seed=seed).improvement(mine, other)
@@ -251,5 +253,9 @@ def _error(history: History, champion: Training, now: int) -> bool:
 
 def _window(losses: Losses) -> int:
     """Periods of a performance figure."""
-    days = (losses.periods[1] - losses.periods[0]).days
-    return max(1, WINDOW_DAYS // days)
+    return max(1, WINDOW_DAYS // _days(losses))
+
+
+def _days(losses: Losses) -> int:
+    """Of a period."""
+    return (losses.periods[1] - losses.periods[0]).days
