@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?= 1
 export DO_NOT_TRACK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-reset dev test test-long fuzz check format bench bench-pit bench-online lock system-packages
+.PHONY: help setup demo demo-reset dev test test-long fuzz check format bench bench-pit bench-online bench-drift lock system-packages
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ bench-pit: $(READY) ## the point-in-time join beside its peers (ARGS="--full", "
 
 bench-online: $(READY) ## loading and reading the online store, beside Feast's own path (SQLite, Redis)
 	@$(BIN)/python benchmarks/bench_online.py
+
+bench-drift: $(READY) ## two-sample statistics beside scipy and Evidently (ARGS="--full --evidently-python PATH")
+	@$(BIN)/python benchmarks/bench_drift.py $(ARGS)
 
 system-packages: # servers that the long tests start on loopback, and Java for Spark; a test that misses one fails and names it
 	@missing=; \

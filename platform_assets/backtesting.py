@@ -121,7 +121,7 @@ def _history(spec: ModelSpec, made: Matrix, period_days: int, echo: Echo) -> His
     import polars as pl
 
     from platform_assets.components.cron import newest_ticks
-    from platform_assets.science import monitoring
+    from platform_assets.science import input_watch
     from platform_assets.science.demand import columns, sampling
     from platform_assets.science.replay import History
     from platform_assets.science.tasks import TASKS
@@ -145,8 +145,8 @@ def _history(spec: ModelSpec, made: Matrix, period_days: int, echo: Echo) -> His
     def has_drifted(champion: Training, now: int) -> bool:
         on = made.losses.periods[now]
         issued = trainings.judged.filter(pl.col("week_on") == on)
-        found = monitoring.input_drift(trained_on(champion), issued, watched, weights=weights_at(now))
-        return not monitoring.judge_inputs(found, champion=str(champion.before), as_of=on).passed
+        found = input_watch.input_drift(trained_on(champion), issued, watched, weights=weights_at(now))
+        return not input_watch.judge_inputs(found, champion=str(champion.before), as_of=on).passed
 
     def make(training: Training) -> tuple[Floats, float]:
         lost, seconds, is_new = trainings.lost_by(training)

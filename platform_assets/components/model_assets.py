@@ -224,7 +224,7 @@ def _monitoring(spec: ModelSpec) -> dg.AssetsDefinition:
     key = dg.AssetKey(names.model_key(spec.name, "monitoring"))
     about = (
         "The champion on what has come true since, and its inputs against those that it was trained on. One row: a day, with loss, a "
-        "baseline's loss and coverage. Read by the retraining sensor through the two checks; every figure of the report, overall and by segment, "
+        "baseline's loss and coverage. Read by the retraining sensor through its checks; every figure of the report, overall and by segment, "
         f"as it was known each day, is in the table `{spec.name}/performance`."
     )
 
@@ -236,13 +236,29 @@ def _monitoring(spec: ModelSpec) -> dg.AssetsDefinition:
         deps=[dg.AssetKey(names.model_key(spec.name, "predictions")), dg.AssetKey(["sales"])],
         check_specs=[
             dg.AssetCheckSpec(
-                "feature_drift", asset=key, description="Inputs now against the champion's training set."
+                "feature_drift",
+                asset=key,
+                description="Features of the forecasts issued last against a reference; its report shows each.",
+            ),
+            dg.AssetCheckSpec(
+                "input_faults",
+                asset=key,
+                description="Columns, types, categories, nulls, volume and keys of what the champion reads.",
             ),
             dg.AssetCheckSpec(
                 "error", asset=key, description="Loss against a baseline's, since the champion's backtest."
             ),
         ],
-        required_resource_keys={"tables", "registry", "ledger", "clock", "source", "feature_store", "compute"},
+        required_resource_keys={
+            "tables",
+            "registry",
+            "ledger",
+            "clock",
+            "source",
+            "feature_store",
+            "compute",
+            "artifacts",
+        },
         automation_condition=policies.WHEN_UPSTREAM_MOVES,
     )
     def monitoring(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

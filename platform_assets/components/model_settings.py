@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import yaml
 
-# Whom it belongs to, when it is trained, and what a candidate must show.
-BESIDE: Final = ("description", "owners", "kind", "retraining", "gate")
+# Whom it belongs to, when it is trained, what a candidate must show, and what inputs are compared with.
+BESIDE: Final = ("description", "owners", "kind", "retraining", "gate", "monitoring")
 
 
 def made_by(file: Path) -> str:

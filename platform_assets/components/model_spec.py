@@ -1,7 +1,7 @@
 """A model as the lifecycle reads it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -31,3 +31,4 @@ class ModelSpec:
     description: str
     owners: tuple[str, ...]
     card: str
+    monitoring: Mapping[str, Any] = field(default_factory=dict)

@@ -19,18 +19,17 @@ WINDOW_DAYS = 28
 
 
 def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-    """Daily losses of the champion's backtest and of its forecasts since, and the verdicts of two checks."""
+    """Daily losses of the champion's backtest and of its forecasts since, and the verdicts of its checks."""
     import polars as pl
 
+    from platform_assets.components.input_checks import CHECKS, check_inputs
     from platform_assets.science import monitoring
 
     res = context.resources
     champion = res.ledger.champion(spec.name)
     if champion is None:
         about = {"about": f"{spec.name} has no champion yet: nothing to watch"}
-        checks = [
-            dg.AssetCheckResult(check_name=name, passed=True, metadata=about) for name in ("feature_drift", "error")
-        ]
+        checks = [dg.AssetCheckResult(check_name=name, passed=True, metadata=about) for name in (*CHECKS, "error")]
         return dg.MaterializeResult(metadata=about, check_results=checks)
     manifest = res.registry.manifest(spec.name, champion.version)
     with res.compute.profile(spec.compute).limits():
@@ -43,7 +42,7 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
         as_of=last,  # pyright: ignore[reportArgumentType]
         window_days=WINDOW_DAYS,
     )
-    inputs = _inputs(spec, res, champion.version, manifest)
+    inputs = check_inputs(spec, res, champion.version, manifest)
     version = res.tables.replace(
         names.table_name(names.model_key(spec.name, "monitoring")),
         losses.with_columns(pl.col("rows").cast(pl.Int64), model_version=pl.lit(champion.version)),
@@ -59,9 +58,10 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
             "table version": version,
             "loss over the baseline's": _ratio(losses),
             "errors": errors.about,
-            "inputs": inputs.about,
+            "inputs": inputs.drift.about,
+            "faults of inputs": inputs.faults.about,
         },
-        check_results=[_check("feature_drift", inputs), _check("error", errors)],
+        check_results=[*inputs.results, _check("error", errors)],
     )
 
 
@@ -144,23 +144,3 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> tupl
     )
     figures = None if found is None else found.with_columns(model_version=pl.lit(version))
     return pl.concat([tested, losses]).sort("day"), figures
-
-
-def _inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> Verdict:
-    """Features of the rows issued last against the champion's training set."""
-    from platform_assets.components.predicting import feature_rows
-    from platform_assets.components.training_set import issued_sales, read_training_set
-    from platform_assets.components.quarantine_masks import masks_of
-    from platform_assets.science import monitoring
-    from platform_assets.science.demand import columns, sampling
-    from platform_assets.science.demand.masks import masked
-
-    trained = names.table_name(names.model_key(spec.name, "training_set"))
-    rows = read_training_set(spec, res.tables, manifest.tables[trained])
-    issued = feature_rows(spec, res)
-    sound = masked(issued, masks_of(res.ledger, res.source, res.clock.now()))
-    issued = issued if sound.is_empty() else sound
-    watched = [name for name in manifest.features if name not in columns.CALENDAR and name in issued.columns]
-    weights = sampling.last_weights(issued_sales(spec, res), are_targets_open=spec.label == names.UNITS)
-    drift = monitoring.input_drift(rows.fit, issued, watched, weights=weights)
-    return monitoring.judge_inputs(drift, champion=version, as_of=issued["issued_at"].max().date())  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue, reportArgumentType]

@@ -106,6 +106,13 @@ def _retraining(context: dg.ResolutionContext, value: Mapping[str, Any] | None) 
     return dict(value or {})
 
 
+def _monitoring(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    from platform_assets.science.reference_window import MonitoringSettings
+
+    MonitoringSettings.from_mapping(value or {})
+    return dict(value or {})
+
+
 def _tuning(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
     from platform_assets.science.tuning import TuningPlan
 
@@ -186,6 +193,9 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     retraining: Annotated[Checked, dg.Resolver(_retraining, model_field_type=dict[str, Any] | None)] = Field(
         default_factory=dict, description="Retraining policy; see RetrainingPolicy."
     )
+    monitoring: Annotated[Checked, dg.Resolver(_monitoring, model_field_type=dict[str, Any] | None)] = Field(
+        default_factory=dict, description="`reference` of the inputs: training, last_year or previous."
+    )
     tuning: Annotated[Checked, dg.Resolver(_tuning, model_field_type=dict[str, Any] | None)] = Field(
         default_factory=dict, description="Budget and space of a search; off where empty."
     )
@@ -230,6 +240,7 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             gate=self.gate,
             retraining=self.retraining,
             tuning=self.tuning,
+            monitoring=self.monitoring,
             description=self.description,
             owners=tuple(self.owners),
             card=card.read_text() if card.exists() else "",

@@ -4,22 +4,14 @@ A verdict is what a monitoring check reports; its `metadata` is what the retrain
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
 
-import numpy as np
 import polars as pl
 
 from platform_assets.errors import SchemaError
 from platform_assets.science.drift import ErrorDrift, error_drift
-from platform_assets.science.feature_drift import feature_drift
 from platform_assets.science.tasks import Task
-
-KEY: Final = ("series_id", "target_on", "horizon_days")
-LEAST_ROWS: Final = 50  # of an occasion; fewer say nothing about a distribution
-NUMERIC: Final = (pl.Boolean, pl.Float32, pl.Float64, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt32, pl.UInt64)
 
 
 @dataclass(frozen=True)
@@ -112,73 +104,6 @@ def judge_errors(
             if math.isfinite(value)
         },
     )
-
-
-def judge_inputs(drift: pl.DataFrame, *, champion: str, as_of: date, tolerated: int = 0) -> Verdict:
-    """The check `feature_drift`: how many features have left their range; at most `tolerated` may.
-
-    drift: as `feature_drift` gives it.
-    """
-    drifted = drift.filter("has_drifted").sort("q_value", "feature")
-    worst = ", ".join(drifted["feature"].head(5))
-    judged = drift["q_value"].is_not_nan().sum()
-    about = f"{drifted.height} of {judged} features have left their range" + (f": {worst}" if worst else "")
-    return Verdict(
-        passed=drifted.height <= tolerated,
-        champion=champion,
-        as_of=as_of,
-        statistic=float(drifted.height),
-        threshold=float(tolerated),
-        about=about if judged else "too few past occasions to say what is usual",
-        is_judged=judged > 0,
-        figures={"features judged": float(judged)},
-    )
-
-
-def input_drift(
-    training: pl.DataFrame,
-    issued: pl.DataFrame,
-    features: Sequence[str],
-    *,
-    weights: pl.DataFrame | None = None,
-    alpha: float = 0.01,
-    seed: int = 0,
-) -> pl.DataFrame:
-    """`feature_drift` of the rows issued last against the training set, occasion by occasion.
-
-    training, issued: series_id, issued_at and the features. Each instant of issue in the training set is a past
-    occasion. Of the issued rows as many are drawn, by the seed, as a usual occasion has, and as its rows were: series
-    in proportion to `weights` (series_id, weight; alike where left out), and of each draw of a series one of its rows.
-    So both are equally uncertain, and equally made of large and small series. Features that are no numbers are left
-    out; calendar columns do not belong here, for a date is always new.
-    """
-    numeric = [name for name in features if issued.schema[name] in NUMERIC and training.schema[name] in NUMERIC]
-    sizes = training.group_by("issued_at").len()
-    large = sizes.filter(pl.col("len") >= LEAST_ROWS)
-    wanted = int(large["len"].median() or LEAST_ROWS)  # pyright: ignore[reportArgumentType]
-    reference = training.join(large, on="issued_at", how="semi")
-    if reference.is_empty():
-        reference = training
-    return feature_drift(reference, _drawn(issued, weights, wanted, seed), numeric, window="issued_at", alpha=alpha)
-
-
-def _drawn(issued: pl.DataFrame, weights: pl.DataFrame | None, wanted: int, seed: int) -> pl.DataFrame:
-    """About `wanted` rows, drawn as `sampling.fit_rows` draws those of one issue; at least one."""
-    random = np.random.default_rng(seed)
-    order = issued.with_row_index("at").sort("series_id", "at")
-    series = order.group_by("series_id", maintain_order=True).agg(pl.col("at"))
-    weight = np.ones(series.height)
-    if weights is not None:
-        weight = series.join(weights, on="series_id", how="left", maintain_order="left")["weight"].to_numpy()
-        weight = np.where(np.isfinite(weight), weight, np.nanmin(weight))
-    draws = max(1, int(np.ceil(wanted * weight.max() / weight.sum())))
-    chance = np.minimum(1.0, weight * wanted / (weight.sum() * draws))
-    picked = {
-        int(random.choice(series["at"][int(place)].to_numpy()))
-        for _ in range(draws)
-        for place in np.flatnonzero(random.random(series.height) < chance)
-    }
-    return issued[sorted(picked)] if picked else issued.head(1)
 
 
 def _median(task: Task) -> int:

@@ -73,7 +73,10 @@ def schema_skew(
 
 
 def category_skew(reference: pl.DataFrame, current: pl.DataFrame, columns: Sequence[str]) -> list[Finding]:
-    """Categories that the reference does not have, column by column, with how many rows have them."""
+    """Categories that the reference does not have, column by column, with how many rows have them.
+
+    They are a fault where a hundredth of the rows have them.
+    """
     found = []
     for name in columns:
         if reference.schema[name] not in CATEGORIES or current.schema[name] not in CATEGORIES:
@@ -86,7 +89,8 @@ def category_skew(reference: pl.DataFrame, current: pl.DataFrame, columns: Seque
         most = new.sort("len", "value", descending=[True, False])
         shown = ", ".join(f"{value!r} ({rows})" for value, rows in most.head(SHOWN).iter_rows())
         rest = f" and {new.height - SHOWN} more" if new.height > SHOWN else ""
-        found.append(Finding("new category", name, f"{shown}{rest}", f"one of {known.len()} categories"))
+        is_fault = new["len"].sum() >= LEAST_RISE * current.height  # less is a product that has come
+        found.append(Finding("new category", name, f"{shown}{rest}", f"one of {known.len()} categories", is_fault))
     return found
 
 

@@ -1,6 +1,6 @@
 """Losses per day against a loop over rows, and the verdicts of the two checks."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,6 @@ from polars.testing import assert_frame_equal
 
 from platform_assets.errors import SchemaError
 from platform_assets.science import monitoring
-from platform_assets.science.feature_drift import DRIFT_SCHEMA
 from platform_assets.science.tasks import TASKS
 
 QUANTILES, PROBABILITY = TASKS["quantiles"], TASKS["probability"]
@@ -96,93 +95,3 @@ def test_the_error_check_says_what_it_compared(since: list[float], passed: bool,
     assert set(found.metadata) >= {"statistic", "threshold", "about"}
     assert all(np.isfinite(value) for value in found.metadata.values() if isinstance(value, float))
     assert ("0.800 in the backtest" in found.about) == is_judged
-
-
-def drifted(*q_values: float) -> pl.DataFrame:
-    rows = [
-        {"feature": f"f{at}", "statistic": 0.1, "p_value": q, "q_value": q, "has_drifted": q < 0.01}
-        for at, q in enumerate(q_values)
-    ]
-    return pl.DataFrame(rows, schema=DRIFT_SCHEMA)
-
-
-@pytest.mark.parametrize(
-    ("q_values", "tolerated", "passed", "told"),
-    [
-        ((0.5, 0.2), 0, True, "0 of 2 features have left their range"),
-        ((0.5, 0.001), 0, False, "1 of 2 features have left their range: f1"),
-        ((0.002, 0.001), 0, False, "2 of 2 features have left their range: f1, f0"),
-        ((0.5, 0.001), 1, True, "1 of 2 features"),
-        ((float("nan"), float("nan")), 0, True, "too few past occasions"),
-    ],
-)
-def test_the_drift_check_names_the_worst_features(
-    q_values: tuple[float, ...], tolerated: int, passed: bool, told: str
-) -> None:
-    found = monitoring.judge_inputs(drifted(*q_values), champion="7", as_of=DAY, tolerated=tolerated)
-    assert found.passed == passed
-    assert told in found.about
-
-
-def issues(random: np.random.Generator, days: int, rows: int, *, shift: float = 0.0) -> pl.DataFrame:
-    at = np.repeat(np.arange(days), rows)
-    values = random.normal(size=(days * rows, 2)) + 0.3 * random.normal(size=(days, 2))[at]
-    start = datetime(2025, 1, 1, tzinfo=UTC)
-    return pl.DataFrame(
-        {
-            "series_id": [f"s{number % rows}" for number in range(days * rows)],
-            "issued_at": [start + timedelta(days=int(day)) for day in at],
-            "mean_28": values[:, 0],
-            "price": values[:, 1] + shift,
-            "recent": [[1.0, 2.0]] * (days * rows),
-        }
-    )
-
-
-def test_issued_rows_are_thinned_to_one_per_series_and_judged_among_past_issues() -> None:
-    """28 horizons of a series are one row of its features, 28 times: counted as 28, everything drifts."""
-    random = np.random.default_rng(0)
-    training = issues(random, 60, 80)
-    one = issues(random, 1, 80)
-    horizons = pl.concat([one] * 28)
-    found = monitoring.input_drift(training, horizons, ["mean_28", "price", "recent"])
-    assert found["feature"].to_list() == ["mean_28", "price"]  # lists are no numbers
-    assert not found["has_drifted"].any()
-    moved = pl.concat([issues(random, 1, 80, shift=3.0)] * 28)
-    found = monitoring.input_drift(training, moved, ["mean_28", "price"])
-    assert found.filter("has_drifted")["feature"].to_list() == ["price"]
-
-
-@pytest.mark.parametrize(("is_weighted", "drifted"), [(True, 0), (False, 1)])
-def test_issued_rows_are_drawn_as_the_training_set_was(is_weighted: bool, drifted: int) -> None:
-    """The training set holds more rows of large series; issued rows of all series alike looked like a fall in demand.
-
-    The first champion's check failed on the very data that it was trained on, and two retrainings were launched.
-    """
-    random = np.random.default_rng(3)
-    volume = np.exp(random.normal(0.0, 1.5, size=300))
-    names, start = np.array([f"s{number}" for number in range(300)]), datetime(2025, 1, 1, tzinfo=UTC)
-
-    def issue(day: int, drawn: np.ndarray) -> pl.DataFrame:
-        mean = volume[drawn] * np.exp(0.1 * random.normal(size=drawn.size) + 0.1 * np.sin(day))
-        return pl.DataFrame({"series_id": names[drawn], "issued_at": start + timedelta(days=day), "mean_28": mean})
-
-    share = np.sqrt(volume) / np.sqrt(volume).sum()
-    training = pl.concat([issue(day, random.choice(300, size=170, p=share)) for day in range(60)])
-    issued = issue(61, np.repeat(np.arange(300), 28))
-    weights = pl.DataFrame({"series_id": names, "weight": np.sqrt(volume)}) if is_weighted else None
-    found = monitoring.input_drift(training, issued, ["mean_28"], weights=weights)
-    assert found["has_drifted"].sum() == drifted
-
-
-def test_a_training_set_of_small_issues_is_not_judged_but_does_not_break() -> None:
-    random = np.random.default_rng(1)
-    found = monitoring.input_drift(issues(random, 5, 3), issues(random, 1, 3), ["mean_28"])
-    assert not found["has_drifted"].any()
-
-
-def test_a_model_that_reads_the_calendar_only_has_no_inputs_to_drift() -> None:
-    """Its monitoring failed each time: nothing was left of its features to be compared."""
-    rows = pl.DataFrame({"series_id": ["a"], "issued_at": [date(2025, 1, 1)]})
-    found = monitoring.judge_inputs(monitoring.input_drift(rows, rows, []), champion="1", as_of=date(2025, 1, 1))
-    assert (found.passed, found.is_judged, found.figures) == (True, False, {"features judged": 0.0})

@@ -1,0 +1,160 @@
+"""The rows issued last against a reference, drawn alike: two verdicts, of drift and of faults, and what a report shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from platform_assets.science import skew
+from platform_assets.science.feature_drift import CATEGORIES, feature_drift
+from platform_assets.science.joint_shift import JointShift
+from platform_assets.science.monitoring import Verdict
+from platform_assets.science.skew import Finding
+
+LEAST_ROWS: Final = 50  # of an occasion; fewer say nothing about a distribution
+OCCASION: Final = "issued_at"
+SERIES: Final = "series_id"
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of past occasions and rows issued last, as many and as likely to be drawn as those of an occasion."""
+
+    reference: pl.DataFrame
+    current: pl.DataFrame
+
+
+def samples(
+    training: pl.DataFrame, issued: pl.DataFrame, *, weights: pl.DataFrame | None = None, seed: int = 0
+) -> Samples:
+    """Both sides of a comparison, equally uncertain and equally made of large and small series.
+
+    training, issued: series_id, issued_at and features. Each instant of issue in the training set is a past occasion;
+    those of few rows are left out unless all are. Of the issued rows as many are drawn, by the seed, as a usual occasion
+    has, and as its rows were: series in proportion to `weights` (series_id, weight; alike where left out), and of each
+    draw of a series one of its rows.
+    """
+    sizes = training.group_by(OCCASION).len()
+    large = sizes.filter(pl.col("len") >= LEAST_ROWS)
+    wanted = int(large["len"].median() or LEAST_ROWS)  # pyright: ignore[reportArgumentType]
+    reference = training.join(large, on=OCCASION, how="semi")
+    return Samples(training if reference.is_empty() else reference, _drawn(issued, weights, wanted, seed))
+
+
+def comparable(reference: pl.DataFrame, current: pl.DataFrame, features: Sequence[str]) -> list[str]:
+    """Features that are numbers, Booleans or categories on both sides; lists are not, retyped ones are faults."""
+
+    def kind(rows: pl.DataFrame, name: str) -> str | None:
+        dtype = rows.schema.get(name)
+        if dtype is None:
+            return None
+        return "category" if dtype in CATEGORIES else "number" if dtype.is_numeric() or dtype == pl.Boolean else None
+
+    return [name for name in features if kind(current, name) and kind(current, name) == kind(reference, name)]
+
+
+def input_drift(
+    training: pl.DataFrame,
+    issued: pl.DataFrame,
+    features: Sequence[str],
+    *,
+    weights: pl.DataFrame | None = None,
+    alpha: float = 0.01,
+    seed: int = 0,
+) -> pl.DataFrame:
+    """`feature_drift` of the rows issued last against the training set, occasion by occasion, of comparable features.
+
+    Calendar columns do not belong here, for a date is always new.
+    """
+    drawn = samples(training, issued, weights=weights, seed=seed)
+    names = comparable(drawn.reference, drawn.current, features)
+    return feature_drift(drawn.reference, drawn.current, names, window=OCCASION, alpha=alpha)
+
+
+def input_faults(
+    drawn: Samples, issued: pl.DataFrame, reads: Sequence[str], *, defined: Sequence[str] | None = None
+) -> list[Finding]:
+    """Faults of the rows issued last: columns and types, categories, nulls, and keys that stand twice.
+
+    `reads`: columns that the champion reads. `defined`: those that the model's definition reads by now; what it reads
+    more than the champion is told as added.
+    """
+    expected = {name: drawn.reference.schema[name] for name in reads if name in drawn.reference.columns}
+    added = [name for name in defined or reads if name not in set(reads) and name in issued.columns]
+    found = skew.schema_skew(expected, issued.schema, added)
+    apart = {finding.where for finding in found}
+    same = [name for name in expected if name not in apart]
+    found += skew.category_skew(drawn.reference, issued, same)
+    found += skew.null_skew(drawn.reference, drawn.current, same, window=OCCASION)
+    return found + skew.duplicate_skew(issued, [SERIES, OCCASION, "target_on"], "issued rows")
+
+
+def judge_inputs(drift: pl.DataFrame, *, champion: str, as_of: date, tolerated: int = 0) -> Verdict:
+    """The check `feature_drift`: how many features have left their range; at most `tolerated` may.
+
+    drift: as `feature_drift` gives it.
+    """
+    drifted = drift.filter("has_drifted").sort("q_value", "feature")
+    worst = ", ".join(drifted["feature"].head(5))
+    judged = drift["q_value"].is_not_nan().sum()
+    about = f"{drifted.height} of {judged} features have left their range" + (f": {worst}" if worst else "")
+    return Verdict(
+        passed=drifted.height <= tolerated,
+        champion=champion,
+        as_of=as_of,
+        statistic=float(drifted.height),
+        threshold=float(tolerated),
+        about=about if judged else "too few past occasions to say what is usual",
+        is_judged=judged > 0,
+        figures={"features judged": float(judged)},
+    )
+
+
+def judge_faults(findings: Sequence[Finding], *, champion: str, as_of: date) -> Verdict:
+    """The check `input_faults`: every fault of the rows issued last, by name."""
+    faults = [finding for finding in findings if finding.is_fault]
+    told = "; ".join(finding.told for finding in faults[:3]) + (
+        f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+    )
+    return Verdict(
+        passed=not faults,
+        champion=champion,
+        as_of=as_of,
+        statistic=float(len(faults)),
+        threshold=0.0,
+        about=told or "columns, types, categories, nulls, volume and keys are as ever",
+        figures=counted(findings),
+    )
+
+
+def counted(findings: Sequence[Finding]) -> dict[str, float]:
+    """How many findings of each kind, those that there are."""
+    return {kind: float(n) for kind in skew.KINDS if (n := sum(finding.kind == kind for finding in findings))}
+
+
+def told_joint(joint: JointShift | None) -> Mapping[str, float]:
+    """Figures of the domain classifier that there are."""
+    figures = {} if joint is None else {"joint shift, AUC": joint.auc, "the same on past occasions": joint.usual}
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
+
+
+def _drawn(issued: pl.DataFrame, weights: pl.DataFrame | None, wanted: int, seed: int) -> pl.DataFrame:
+    """About `wanted` rows, drawn as `sampling.fit_rows` draws those of one issue; at least one."""
+    random = np.random.default_rng(seed)
+    order = issued.with_row_index("at").sort(SERIES, "at")
+    series = order.group_by(SERIES, maintain_order=True).agg(pl.col("at"))
+    weight = np.ones(series.height)
+    if weights is not None:
+        weight = series.join(weights, on=SERIES, how="left", maintain_order="left")["weight"].to_numpy()
+        weight = np.where(np.isfinite(weight), weight, np.nanmin(weight))
+    draws = max(1, int(np.ceil(wanted * weight.max() / weight.sum())))
+    chance = np.minimum(1.0, weight * wanted / (weight.sum() * draws))
+    picked = {
+        int(random.choice(series["at"][int(place)].to_numpy()))
+        for _ in range(draws)
+        for place in np.flatnonzero(random.random(series.height) < chance)
+    }
+    return issued[sorted(picked)] if picked else issued.head(1)
