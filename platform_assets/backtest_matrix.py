@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from platform_assets import names
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 WEEK_DAYS: Final = 7
 FOLDER: Final = "backtests"  # of the artifacts that keep what each training lost
+WATCHED_SERIES: Final = 300  # at most, whose quantiles are kept to tell how much another version changes them
 Echo = Callable[[str], None]
 
 
@@ -46,6 +48,9 @@ class Trainings:
         self._at_series = series.search_sorted(self.judged["series_id"]).to_numpy()
         self._shape, self._judged_hash = (len(self.starts), series.len()), content_hash(self.judged)
         self._issues: pl.Series | None = None
+        kept = series.hash(seed=0).arg_sort()[:WATCHED_SERIES].sort()
+        self.watched = np.flatnonzero(np.isin(self._at_series, kept.to_numpy()))  # rows of `judged`
+        self._keys: dict[Training, str] = {}
 
     def by_week(self, lost: Any) -> Any:
         """(weeks, series): what was lost on each judged row, summed."""
@@ -69,18 +74,50 @@ class Trainings:
         """(weeks, series): what it loses, NaN in weeks before its own; its seconds; and whether it was made just now."""
         import numpy as np
 
-        lost, seconds, is_new = _scored(
-            self.spec,
-            self.res,
-            self.rows_of(training),
-            self.judged,
-            self._judged_hash,
-            self.cuts[training.before],
+        from platform_assets.science.fingerprint import content_hash
+
+        fit, cut = self.rows_of(training), self.cuts[training.before]
+        made_of = [
+            self.spec.code_version,
+            self.spec.seed,
             self.rows,
-        )
+            WATCHED_SERIES,
+            content_hash(fit),
+            self._judged_hash,
+        ]
+        named = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]
+        self._keys[training] = key = f"{FOLDER}/{self.spec.name}/{named}"
+        lost, seconds, is_new = _scored(self.spec, self.res, fit, self.judged, self.watched, cut, key)
         matrix = self.by_week(lost)
         matrix[: training.before] = np.nan  # weeks that it has been trained on
         return matrix, seconds, is_new
+
+    def change(self, standing: Training, new: Training) -> float:
+        """By how much the quantiles of the week at whose beginning the new training takes over differ from the standing one's."""
+        from platform_assets.science.stability import multi_quantile_change
+
+        at = self._at_week[self.watched] == new.before
+        before, after = (self._said_by(one)[at].to_numpy() for one in (standing, new))
+        return multi_quantile_change(before, after, self._moves[self.watched[at]])
+
+    def _said_by(self, training: Training) -> pl.DataFrame:
+        """What a training says of the watched rows."""
+        import polars as pl
+
+        if training not in self._keys:
+            self.lost_by(training)
+        return pl.read_parquet(io.BytesIO(self.res.artifacts.get(f"{self._keys[training]}-said.parquet")))
+
+    @cached_property
+    def _moves(self) -> Any:
+        """(judged rows,): the usual move of each row's series, from sales known before the first week."""
+        from platform_assets.science.demand.panel import latest
+        from platform_assets.science.stability import usual_moves
+
+        known = latest(self.sales, known_by=self.cuts[0]).collect()
+        moves = usual_moves(known)
+        joined = self.judged.select(names.SERIES_ID).join(moves, on=names.SERIES_ID, how="left", maintain_order="left")
+        return joined["scale"].fill_null(moves["scale"].mean()).to_numpy()
 
     def sales_known(self, at: datetime) -> pl.LazyFrame:
         """Sales as known at an instant."""
@@ -201,32 +238,31 @@ def _joined(spec: ModelSpec, res: Any, sales: pl.LazyFrame, rows: pl.DataFrame) 
 
 
 def _scored(
-    spec: ModelSpec, res: Any, fit: pl.DataFrame, judged: pl.DataFrame, judged_hash: str, cut: Any, rows: int
+    spec: ModelSpec, res: Any, fit: pl.DataFrame, judged: pl.DataFrame, watched: Any, cut: Any, key: str
 ) -> tuple[Any, float, bool]:
     """Loss of each judged row under the training of this cut, its seconds, and whether it was made just now."""
     import polars as pl
 
     from platform_assets.components.training import fit_once, settings_of
-    from platform_assets.science.fingerprint import content_hash
-    from platform_assets.science.splits import fit_mask
     from platform_assets.science.tasks import TASKS
 
-    task, known = TASKS[spec.task], fit.filter(fit_mask(fit, cut))
-    made_of = [spec.code_version, spec.seed, rows, content_hash(known), judged_hash]
-    key = f"{FOLDER}/{spec.name}/{hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:32]}.parquet"
     try:
-        kept = pl.read_parquet(io.BytesIO(res.artifacts.get(key)))
+        kept = pl.read_parquet(io.BytesIO(res.artifacts.get(f"{key}.parquet")))
         return kept["loss"].to_numpy(), float(kept["seconds"][0]), False
     except DataError:
         pass  # not made yet
     began = time.process_time()
-    profile = res.compute.profile(spec.compute)
+    profile, task = res.compute.profile(spec.compute), TASKS[spec.task]
     with profile.limits():
         settings = settings_of(spec, threads=profile.threads, device="cpu", progress=lambda line: None)
         fitted, _ = fit_once(spec, fit, settings, cut)
         seconds = time.process_time() - began
-        lost = task.loss(judged[spec.label], fitted.predict(judged.select(spec.features)))
-    content = io.BytesIO()
-    pl.DataFrame({"loss": lost}).with_columns(seconds=pl.lit(seconds)).write_parquet(content)
-    res.artifacts.put(key, content.getvalue())
+        said = fitted.predict(judged.select(spec.features))
+        lost = task.loss(judged[spec.label], said)
+    scored = pl.DataFrame({"loss": lost}).with_columns(seconds=pl.lit(seconds))
+    # The losses last: where they are, what was said is too.
+    for name, frame in (("-said", said[watched].cast(pl.Float32)), ("", scored)):
+        content = io.BytesIO()
+        frame.write_parquet(content)
+        res.artifacts.put(f"{key}{name}.parquet", content.getvalue())
     return lost.to_numpy(), seconds, True

@@ -7,7 +7,8 @@ decides, and the gate lets its trainings through or not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +34,11 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
     "quarterly": {"when": [{"staleness": 90}], "cooldown_days": 0},
     "drift": {"when": ["drift"]},
     "error": {"when": ["error"]},
+    # As everybody does it: any feature's index above .2, all of history, at most once in four weeks.
+    "psi": {"when": ["drift"], "after_alarm": {}, "cooldown_days": 27},
 }
+PSI: Final = "psi"
+PSI_LIMIT: Final = 0.2
 OWN: Final = "own"  # the model's own policy, of its defs.yaml
 THRESHOLD: Final = "threshold"
 ON_WHAT: Final = ("train_on", "after_alarm")  # that a name takes from the model's own policy
@@ -70,36 +75,61 @@ def policy_named(name: str, spec: ModelSpec) -> RetrainingPolicy:
 
 
 def backtest_policies(
-    settings: Settings, model: str, *, policies: Sequence[str], weeks: int, rows: int, price: float, echo: Echo
+    settings: Settings,
+    model: str,
+    *,
+    policies: Sequence[str],
+    weeks: int,
+    rows: int,
+    price: float,
+    seeds: int = 1,
+    echo: Echo,
 ) -> Answer:
     """Replays the last `weeks` weeks under each policy. `price`: of a training, as a share of an average week's loss.
 
     A training is fitted on at most `rows` rows: a backtest compares policies, and a smaller model tells them apart too.
+    With several `seeds` all of it is done with each, and intervals hold what another seed would have said.
     """
     import dagster as dg
+    import numpy as np
 
     from platform_assets.science import backtest, backtest_plot
     from platform_assets.science.gate import GatePolicy
-    from platform_assets.science.replay import replay
+    from platform_assets.science.replay import Training, replay
     from platform_assets.science.retraining_policy import RetrainingPolicy
 
     spec = spec_of(model)
     asked = {name: policy_named(name, spec) for name in policies if name not in ("never", THRESHOLD)}
     context = dg.build_asset_context(resources=resources_for(settings, source_of(settings)))
     usually = RetrainingPolicy.from_mapping(spec.retraining).train_on.but({"start": "scratch"})
-    made = matrix_of(spec, context.resources, weeks, rows, echo, lead=min(LEAD_WEEKS, weeks), usually=usually)
-    history, losses = _history(spec, made, context.resources.source.period_days, echo), made.losses.charged()
-    gate = GatePolicy.from_mapping(spec.gate)
-    replayed: dict[str, Replayed] = {}
-    for name, policy in asked.items():
-        echo(f"replaying `{name}`")
-        replayed[name] = replay(history, policy, gate, seed=spec.seed)
-    walks: dict[str, Walked] = {name: found.walked for name, found in replayed.items()}
-    if THRESHOLD in policies:
-        walks[THRESHOLD] = backtest.walked(losses, *backtest.walk(losses, backtest.worse_by(0.05)))
-    charge = price * float(losses.summed()[0].mean())
-    found = backtest.outcomes(losses, walks, charge, seed=spec.seed)
-    sentence = backtest.recommendation(found)
+    gate, lead = GatePolicy.from_mapping(spec.gate), min(LEAD_WEEKS, weeks)
+    matrices: list[Losses] = []
+    replayed: dict[str, list[Replayed]] = {name: [] for name in asked}
+    walks: dict[str, list[Walked]] = {name: [] for name in (*asked, *({THRESHOLD} & set(policies)))}
+    for number in range(seeds):
+        one = replace(spec, seed=spec.seed + number)
+        if seeds > 1:
+            echo(f"training seed {number + 1} of {seeds}")
+        made = matrix_of(one, context.resources, weeks, rows, echo, lead=lead, usually=usually)
+        history = _history(one, made, context.resources.source.period_days, echo)
+        for name, policy in asked.items():
+            echo(f"replaying `{name}`")
+            seen = replace(history, has_drifted=_by_psi(made), verdicts={}) if name == PSI else history
+            replayed[name].append(found := replay(seen, policy, gate, seed=spec.seed))
+            walks[name].append(replace(found.walked, change=_change(found, made)))
+        matrices.append(losses := made.losses.charged())
+        if THRESHOLD in policies:
+            answers, trained = backtest.walk(losses, backtest.worse_by(0.05))
+            pairs = [(answers[at - 1], at) for at in trained]
+            change = sum(
+                made.trainings.change(Training(lead + int(old), usually), Training(lead + new, usually))
+                for old, new in pairs
+            )
+            walks[THRESHOLD].append(replace(backtest.walked(losses, answers, trained), change=change))
+    losses = matrices[0]
+    charge = price * float(np.mean([one.summed()[0].mean() for one in matrices]))
+    found = backtest.outcomes(matrices, walks, charge, seed=spec.seed)
+    sentence = backtest.recommendation(found, seed=spec.seed)
     drawn = f"reports/{model}/backtest.svg"
     context.resources.artifacts.put(drawn, backtest_plot.plot(found, charge).encode())
     place = context.resources.artifacts.uri(drawn)
@@ -108,12 +138,13 @@ def backtest_policies(
         "state": str(settings.state),
         "weeks": [on.isoformat() for on in losses.periods],
         "series": int(losses.loss.shape[2]),
+        "training_seeds": [spec.seed + number for number in range(seeds)],
         "price_of_a_training": charge,
-        "policies": [_plain(outcome, losses, replayed.get(outcome.name), made) for outcome in found],
+        "policies": [_plain(outcome, losses, replayed.get(outcome.name, []), lead) for outcome in found],
         "recommendation": sentence,
         "plot": place,
     }
-    return answer, "\n".join([_told(found, losses, price), "", sentence, f"plot: {place}"])
+    return answer, "\n".join([_told(found, losses, price, seeds), "", sentence, f"plot: {place}"])
 
 
 def _history(spec: ModelSpec, made: Matrix, period_days: int, echo: Echo) -> History:
@@ -167,29 +198,87 @@ def _history(spec: ModelSpec, made: Matrix, period_days: int, echo: Echo) -> His
     )
 
 
-def _plain(outcome: Outcome, losses: Losses, replayed: Replayed | None, made: Matrix) -> dict[str, Any]:
-    trained = None if outcome.trainings is None else [losses.periods[at].isoformat() for at in outcome.trainings]
-    saved = None if outcome.saved is None else outcome.saved.to_dict()
-    figures = {"seconds": outcome.seconds, "loss": outcome.loss, "cost": outcome.cost}
-    why = {}
-    if replayed is not None:
-        why = {
-            "trained_on": [on.told for on in replayed.trained_on],
-            "reasons": list(replayed.reasons),
-            "promoted_before": [made.losses.periods[at].isoformat() for at in replayed.promoted],
+def _by_psi(made: Matrix) -> Callable[[Training, int], bool]:
+    """Whether any feature's population stability index of a week against the training is above the limit that everybody takes."""
+    import polars as pl
+
+    from platform_assets.science.demand import columns
+    from platform_assets.science.distances import stability_index
+    from platform_assets.science.sorted_reference import Current, Reference
+
+    trainings = made.trainings
+    watched = [name for name in trainings.spec.features if name not in columns.CALENDAR]
+
+    @cache
+    def usual(champion: Training) -> dict[str, Reference]:
+        rows = trainings.rows_of(champion).filter(pl.col("horizon_days") <= WEEK_DAYS)
+        has_values = rows.select(pl.col(watched).count() > 0).row(0, named=True)
+        return {
+            name: Reference.of(rows[name]) for name in watched if rows.schema[name].is_numeric() and has_values[name]
         }
-    return {"policy": outcome.name, "trained_before": trained, **why, **figures, "saved": saved}
+
+    def has_drifted(champion: Training, now: int) -> bool:
+        issued = trainings.judged.filter(pl.col("week_on") == made.losses.periods[now])
+        has_values = issued.select(pl.col(watched).count() > 0).row(0, named=True)
+        return any(
+            not has_values[name] or stability_index(reference, Current.of(issued[name], reference)) > PSI_LIMIT
+            for name, reference in usual(champion).items()
+        )
+
+    return has_drifted
 
 
-def _told(found: Sequence[Outcome], losses: Losses, price: float) -> str:
-    never = found[0].cost
-    head = f"{len(losses.periods)} weeks from {losses.periods[0]}, {losses.loss.shape[2]} series; a training costs {price:.0%} of a week's loss"
-    lines = [head, "", f"{'policy':<32}{'trainings':>10}{'CPU s':>8}{'cost':>9}  saved, of never's cost"]
+def _change(found: Replayed, made: Matrix) -> float:
+    """How much the quantiles changed where another version came to answer, summed over the weeks."""
+    from platform_assets.science.replay import Training
+
+    standing, total = Training(made.losses.lead, made.usually), 0.0
+    for before, on in zip(found.trained, found.trained_on, strict=True):
+        if before in found.promoted:
+            new = Training(before, on)
+            total += made.trainings.change(standing, new)
+            standing = new
+    return total
+
+
+def _plain(outcome: Outcome, losses: Losses, replayed: Sequence[Replayed], lead: int) -> dict[str, Any]:
+    """As JSON: figures are means over seeds, dates and reasons those of the first seed."""
+    schedule = None if outcome.schedules is None else outcome.schedules[0]
+    trained = None if schedule is None else [losses.periods[at].isoformat() for at in schedule]
+    saved = None if outcome.saved is None else outcome.saved.to_dict()
+    figures = {"trainings": outcome.trainings, "seconds": outcome.seconds, "loss": outcome.loss, "cost": outcome.cost}
+    why = {}
+    if replayed:
+        why = {
+            "trained_on": [on.told for on in replayed[0].trained_on],
+            "reasons": list(replayed[0].reasons),
+            "promoted_before": [losses.periods[at - lead].isoformat() for at in replayed[0].promoted],
+        }
+    return {
+        "policy": outcome.name,
+        "trained_before": trained,
+        **why,
+        **figures,
+        "change": outcome.change,
+        "saved": saved,
+    }
+
+
+def _told(found: Sequence[Outcome], losses: Losses, price: float, seeds: int) -> str:
+    never, series = found[0].cost, losses.loss.shape[2]
+    lines = [
+        f"{len(losses.periods)} weeks from {losses.periods[0]}, {series} series; a training costs {price:.0%} of a week's loss",
+        f"intervals over series{f' and {seeds} training seeds' if seeds > 1 else ', of one training seed'}; "
+        "change: of the quantiles in a week as another version answers, in usual moves",
+        "",
+        f"{'policy':<32}{'trainings':>10}{'CPU s':>8}{'change':>8}{'cost':>9}  saved, of never's cost",
+    ]
     for outcome in found:
-        trainings = "" if outcome.trainings is None else str(len(outcome.trainings))
+        trainings = "" if outcome.trainings is None else f"{outcome.trainings:.3g}"
         seconds = "" if outcome.seconds is None else f"{outcome.seconds:.0f}"
+        change = "" if outcome.change is None else f"{outcome.change:.3f}"
         saved = f"{1 - outcome.cost / never:+.1%}"
         if outcome.saved is not None and outcome.name != "never":
             saved += f" [{outcome.saved.low:+.1%}, {outcome.saved.high:+.1%}]"
-        lines.append(f"{outcome.name:<32}{trainings:>10}{seconds:>8}{outcome.cost / never:>9.1%}  {saved}")
+        lines.append(f"{outcome.name:<32}{trainings:>10}{seconds:>8}{change:>8}{outcome.cost / never:>9.1%}  {saved}")
     return "\n".join(lines)

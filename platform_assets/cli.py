@@ -217,6 +217,7 @@ def backtest(
     weeks: Annotated[int, typer.Option(min=2, max=520, help="Weeks to replay, up to the last known one.")] = 26,
     rows: Annotated[int, typer.Option(min=1000, help="Most rows that a training is fitted on.")] = 40_000,
     price: Annotated[float, typer.Option(min=0, help="Of a training, as a share of an average week's loss.")] = 0.02,
+    seeds: Annotated[int, typer.Option(min=1, max=50, help="Training seeds that everything is done with.")] = 1,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
@@ -232,6 +233,7 @@ def backtest(
         weeks=weeks,
         rows=rows,
         price=price,
+        seeds=seeds,
         echo=lambda line: print(line, file=sys.stderr, flush=True),
     )
     _print(answer, text, as_json)

@@ -368,6 +368,9 @@ def test_policies_are_replayed_with_real_trainings_and_resumed(demo: Demo) -> No
     assert costs["best in hindsight"] <= min(costs["never"], costs["weekly"])
     weekly = next(policy for policy in found["policies"] if policy["policy"] == "weekly")
     assert weekly["cost"] == pytest.approx(weekly["loss"] + 2 * found["price_of_a_training"])
+    changes = {policy["policy"]: policy["change"] for policy in found["policies"]}
+    assert changes["never"] == changes["monthly"] == 0
+    assert (changes["weekly"] > 0) == bool(weekly["promoted_before"])
 
 
 def test_an_unknown_policy_is_named(demo: Demo) -> None:

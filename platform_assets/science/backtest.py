@@ -7,7 +7,7 @@ Source: Mahadevan and Mathioudakis (2024), Cost-aware retraining for machine lea
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
@@ -177,25 +177,39 @@ def cross_fitted_best(losses: Losses, price: float, *, seed: int = 0) -> float:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a policy would have cost. Shares are of what `never` would have lost; positive `saved` is better."""
+    """What a policy would have cost, a mean over training seeds. Shares are of what `never` would have lost.
+
+    schedules: before which periods it trained, by seed; None where halves of the series have schedules of their own.
+    `change`: mean change of the quantiles in a period, by another version's answering. `saved`: 1 - cost / never's, paired over
+    series and seeds, positive is better; None for what has no walk of its own. `borne`: (series, seeds), loss and price.
+    """
 
     name: str
-    trainings: (
-        tuple[int, ...] | None
-    )  # before which periods; None where halves of the series have schedules of their own
+    schedules: tuple[tuple[int, ...], ...] | None
     seconds: float | None
     loss: float | None
     cost: float  # loss and the trainings' price
-    saved: Interval | None  # 1 - cost / never's, paired over series; None for what has no walk of its own
+    saved: Interval | None = None
+    change: float | None = None
+    borne: Floats | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def trainings(self) -> float | None:
+        """How many there were."""
+        return None if self.schedules is None else float(np.mean([len(one) for one in self.schedules]))
 
 
 @dataclass(frozen=True)
 class Walked:
-    """What a policy suffered: (periods, series), before which periods it trained, and the seconds that this took."""
+    """What a policy suffered: (periods, series), before which periods it trained, the seconds that this took.
+
+    `change`: scaled multi-quantile change where another version came to answer, summed over the periods.
+    """
 
     lost: Floats
     trained: tuple[int, ...]
     seconds: float
+    change: float = 0.0
 
 
 def walked(losses: Losses, answers: NDArray[np.int64], trained: Sequence[int]) -> Walked:
@@ -204,39 +218,80 @@ def walked(losses: Losses, answers: NDArray[np.int64], trained: Sequence[int]) -
     return Walked(lost, tuple(trained), float(losses.seconds[list(trained)].sum()))
 
 
-def outcomes(losses: Losses, walks: Mapping[str, Walked], price: float, *, seed: int = 0) -> list[Outcome]:
+def outcomes(
+    seeds: Sequence[Losses], walks: Mapping[str, Sequence[Walked]], price: float, *, seed: int = 0
+) -> list[Outcome]:
     """Each walk's, `never` first, and after them the best schedule in hindsight, flattered and cross-fitted.
 
-    losses: without lead. `price`: of a training, in units of loss; it is borne by all series alike.
+    seeds: one matrix for each training seed, without lead; walks: name to one for each. `price`: of a training, in units of
+    loss; it is borne by all series alike.
     """
-    series = losses.loss.shape[2]
-    resampler = Resampler(pl.Series([f"{at:06d}" for at in range(series)]), seed=seed)
-    alone = losses.loss[0].sum(axis=0)  # (series,), of never
+    series = seeds[0].loss.shape[2]
+    resampler = _over(series, seed)
+    alone = np.column_stack([losses.loss[0].sum(axis=0) for losses in seeds])  # (series, seeds), of never
+    static = [walked(losses, *walk(losses, never)) for losses in seeds]
     found = []
-    for name, one in {"never": walked(losses, *walk(losses, never)), **walks}.items():
-        lost = one.lost.sum(axis=0)
-        borne = lost + price * len(one.trained) / series
-        saved = resampler.improvement(borne, alone)
-        found.append(Outcome(name, one.trained, one.seconds, float(lost.sum()), float(borne.sum()), saved))
-    cost, schedule = best_schedule(losses.summed(), price)
-    spent = float(losses.seconds[schedule].sum())
-    found.append(Outcome("best in hindsight", tuple(schedule), spent, cost - price * len(schedule), cost, None))
-    honest = cross_fitted_best(losses, price, seed=seed)
-    found.append(Outcome("best in hindsight, cross-fitted", None, None, None, honest, None))
+    for name, each in {"never": static, **walks}.items():
+        lost = np.column_stack([one.lost.sum(axis=0) for one in each])
+        borne = lost + price * np.array([len(one.trained) for one in each]) / series
+        found.append(
+            Outcome(
+                name,
+                tuple(one.trained for one in each),
+                float(np.mean([one.seconds for one in each])),
+                float(lost.sum(axis=0).mean()),
+                float(borne.sum(axis=0).mean()),
+                resampler.improvement_over_runs(borne, alone),
+                float(np.mean([one.change / one.lost.shape[0] for one in each])),
+                borne,
+            )
+        )
+    best = [best_schedule(losses.summed(), price) for losses in seeds]
+    cost, count = float(np.mean([one for one, _ in best])), float(np.mean([len(schedule) for _, schedule in best]))
+    spent = float(np.mean([losses.seconds[schedule].sum() for losses, (_, schedule) in zip(seeds, best, strict=True)]))
+    schedules = tuple(tuple(schedule) for _, schedule in best)
+    found.append(Outcome("best in hindsight", schedules, spent, cost - price * count, cost))
+    honest = float(np.mean([cross_fitted_best(losses, price, seed=seed) for losses in seeds]))
+    found.append(Outcome("best in hindsight, cross-fitted", None, None, None, honest))
     return found
 
 
-def recommendation(found: Sequence[Outcome]) -> str:
-    """One sentence: which policy, or that none can be told from never."""
+def _over(series: int, seed: int) -> Resampler:
+    return Resampler(pl.Series([f"{at:06d}" for at in range(series)]), seed=seed)
+
+
+def chosen_elsewhere(found: Sequence[Outcome], *, seed: int = 0) -> Interval | None:
+    """What the cheapest policy saves where it did not choose itself: chosen on one half of the series, judged on the other."""
+    never = next(outcome.borne for outcome in found if outcome.name == "never")
+    rivals = [outcome.borne for outcome in found if outcome.borne is not None and outcome.trainings]
+    if never is None or not rivals:
+        return None
+    halves = np.random.default_rng(seed).permutation(never.shape[0]) % FOLDS
+    borne = np.empty_like(never)
+    for half in range(FOLDS):
+        cheapest = min(rivals, key=lambda one: float(one[halves != half].sum()))
+        borne[halves == half] = cheapest[halves == half]
+    return _over(never.shape[0], seed).improvement_over_runs(borne, never)
+
+
+def recommendation(found: Sequence[Outcome], *, seed: int = 0) -> str:
+    """One sentence: which policy, or that none can be told from never; of several, by what they do where they were not chosen."""
     walked = [outcome for outcome in found if outcome.saved is not None and outcome.trainings]
     best = max(walked, key=lambda outcome: outcome.saved.estimate if outcome.saved else 0.0, default=None)
-    if best is None or best.saved is None:
+    honest = chosen_elsewhere(found, seed=seed)
+    if best is None or best.saved is None or honest is None:
         return "No policy would have trained once."
     if best.saved.high < 0:
         return f"`never` is the best on this history: {', '.join(f'`{o.name}`' for o in walked)} would have cost more."
-    told = f"{best.saved.estimate:+.1%} [{best.saved.low:+.1%}, {best.saved.high:+.1%}] of never's cost"
-    if best.saved.low > 0:
-        return f"`{best.name}` saves {told}, with {len(best.trainings or ())} trainings."
+    told = f"{_told(best.saved)} of never's cost"
+    if len(walked) > 1:
+        told += f" ({_told(honest)} chosen on one half of the series, judged on the other)"
+    if min(best.saved.low, honest.low) > 0:
+        return f"`{best.name}` saves {told}, with {best.trainings:.3g} trainings."
     worst = [o for o in walked if o.saved is not None and o.saved.high < 0]
     costly = f" {', '.join(f'`{o.name}`' for o in worst)} would have cost more than never." if worst else ""
     return f"No policy can be told from never on this history: the best, `{best.name}`, saves {told}.{costly}"
+
+
+def _told(saved: Interval) -> str:
+    return f"{saved.estimate:+.1%} [{saved.low:+.1%}, {saved.high:+.1%}]"

@@ -27,9 +27,9 @@ def pareto_front(found: Sequence[Outcome]) -> list[Outcome]:
     return front
 
 
-def _walked(found: Sequence[Outcome]) -> list[tuple[int, float, Outcome]]:
+def _walked(found: Sequence[Outcome]) -> list[tuple[float, float, Outcome]]:
     """Trainings and loss of those that have a schedule."""
-    return [(len(o.trainings), o.loss, o) for o in found if o.trainings is not None and o.loss is not None]
+    return [(o.trainings, o.loss, o) for o in found if o.trainings is not None and o.loss is not None]
 
 
 def plot(found: Sequence[Outcome], price: float) -> str:

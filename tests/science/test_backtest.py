@@ -122,10 +122,10 @@ def test_a_cross_fitted_schedule_promises_less_where_there_is_only_noise() -> No
 
 def test_outcomes_add_up_and_are_paired_with_never() -> None:
     world = losses(5, 12, series=40, drift=0.1)
-    found = {o.name: o for o in backtest.outcomes(world, {"every 3": walked(world, 3)}, price=2.0)}
+    found = {o.name: o for o in backtest.outcomes([world], {"every 3": [walked(world, 3)]}, price=2.0)}
     never, third = found["never"], found["every 3"]
-    assert (never.trainings, never.seconds, never.saved.estimate) == ((), 0.0, 0.0)  # pyright: ignore[reportOptionalMemberAccess]
-    assert (third.trainings, third.seconds) == ((3, 6, 9), 9.0)
+    assert (never.schedules, never.seconds, never.saved.estimate) == (((),), 0.0, 0.0)  # pyright: ignore[reportOptionalMemberAccess]
+    assert (third.schedules, third.trainings, third.seconds) == (((3, 6, 9),), 3, 9.0)
     total = world.summed()
     lost = sum(total[at - at % 3, at] for at in range(12))
     assert (third.loss, third.cost) == pytest.approx((lost, lost + 6.0))
@@ -135,7 +135,7 @@ def test_outcomes_add_up_and_are_paired_with_never() -> None:
     assert best.cost <= min(never.cost, third.cost)
     assert best.loss is not None
     assert best.trainings is not None
-    assert best.cost == pytest.approx(best.loss + 2.0 * len(best.trainings))
+    assert best.cost == pytest.approx(best.loss + 2.0 * best.trainings)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,41 @@ def test_outcomes_add_up_and_are_paired_with_never() -> None:
 )
 def test_the_recommendation_says_what_the_interval_says(drift: float, price: float, told: str) -> None:
     world = losses(6, 12, series=200, drift=drift)
-    found = backtest.outcomes(world, {"every 3": walked(world, 3)}, price=price)
+    found = backtest.outcomes([world], {"every 3": [walked(world, 3)]}, price=price)
     assert re.search(told, backtest.recommendation(found))
+
+
+def test_seeds_are_means_and_their_spread_is_in_the_interval() -> None:
+    worlds = [losses(seed, 12, series=200, drift=drift) for seed, drift in enumerate((0.0, 0.1, 0.2))]
+    walks = {"every 3": [walked(world, 3) for world in worlds]}
+    found = {o.name: o for o in backtest.outcomes(worlds, walks, price=2.0)}
+    alone = [{o.name: o for o in backtest.outcomes([w], {"every 3": [walked(w, 3)]}, price=2.0)} for w in worlds]
+    for name, outcome in found.items():
+        assert outcome.cost == pytest.approx(np.mean([one[name].cost for one in alone]))
+    saved, first = found["every 3"].saved, alone[1]["every 3"].saved
+    assert saved is not None
+    assert first is not None
+    assert saved.high - saved.low > 2 * (first.high - first.low)
+
+
+def test_a_choice_among_equals_is_judged_where_it_was_not_made() -> None:
+    """The luckiest of many policies that only shift noise promises a gain that the other half of the series does not see."""
+    flattered, honest = list[float](), list[float]()
+    for seed in range(20):
+        draws = np.random.default_rng(seed)
+        world = losses(seed, 8, series=40)
+        walks = {
+            f"{n}": [backtest.Walked(world.loss[0] * draws.gamma(4, 0.25, world.loss[0].shape), (1,), 1.0)]
+            for n in range(20)
+        }
+        found = backtest.outcomes([world], walks, price=0.0, seed=seed)
+        elsewhere = backtest.chosen_elsewhere(found, seed=seed)
+        assert elsewhere is not None
+        flattered.append(max(o.saved.estimate for o in found[1:-2] if o.saved))
+        honest.append(elsewhere.estimate)
+        assert "chosen on one half of the series" in backtest.recommendation(found)
+    assert np.mean(flattered) > 0.04
+    assert abs(np.mean(honest)) < 0.03
 
 
 @pytest.mark.parametrize(
@@ -174,13 +207,13 @@ def test_an_interval_of_nothing_is_refused() -> None:
 
 def test_the_front_holds_what_nobody_beats_and_the_plot_names_everybody() -> None:
     world = losses(5, 12, series=40, drift=0.1)
-    walks = {f"every {n}": walked(world, n) for n in (1, 2, 3, 5)}
-    found = backtest.outcomes(world, walks, price=2.0)
+    walks = {f"every {n}": [walked(world, n)] for n in (1, 2, 3, 5)}
+    found = backtest.outcomes([world], walks, price=2.0)
     front = pareto_front(found)
     scheduled = [o for o in found if o.trainings is not None and o.loss is not None]
     for outcome in scheduled:
         is_beaten = any(
-            len(o.trainings) <= len(outcome.trainings) and o.loss < outcome.loss  # pyright: ignore
+            o.trainings <= outcome.trainings and o.loss < outcome.loss  # pyright: ignore
             for o in scheduled
         )
         assert (outcome in front) != is_beaten

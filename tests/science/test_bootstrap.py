@@ -125,3 +125,26 @@ def test_what_cannot_be_known_is_nan_and_null_in_json() -> None:
     assert Interval(0.1, 0.0, 0.2).from_one() == Interval(0.9, 0.8, 1.0)
     with pytest.raises(EmptyFrameError):
         Resampler(pl.Series([], dtype=pl.String))
+
+
+def test_one_run_is_drawn_as_before() -> None:
+    names, ours, theirs = losses(3)
+    resampler = Resampler(names, seed=2)
+    sums = (resampler.sums(ours)[:, None], resampler.sums(theirs)[:, None])
+    assert resampler.improvement_over_runs(*sums) == resampler.improvement(ours, theirs)
+
+
+@pytest.mark.parametrize("runs", [2, 5])
+def test_runs_that_differ_widen_the_interval_by_what_they_vary(runs: int) -> None:
+    """Series alike and runs apart: the interval is that of the runs' mean, whose variance has runs - 1 below the line."""
+    draws = np.random.default_rng(runs)
+    effect = draws.normal(0.1, 0.05, runs)
+    theirs = np.ones((200, runs))
+    resampler = Resampler(pl.Series([f"s{at:03d}" for at in range(200)]), seed=1)
+    found = resampler.improvement_over_runs(theirs * (1 - effect), theirs)
+    assert found.estimate == pytest.approx(effect.mean())
+    drawn = draws.multinomial(runs - 1, np.full(runs, 1 / runs), 40_000) @ effect / (runs - 1)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.012)
+    assert drawn.var() == pytest.approx(effect.var(ddof=1) / runs, rel=0.05)
+    alike = resampler.improvement_over_runs(theirs * 0.9, theirs)
+    assert alike.high - alike.low == pytest.approx(0.0, abs=1e-12)
