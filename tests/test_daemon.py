@@ -177,7 +177,7 @@ def test_drift_is_answered_by_one_retraining_and_a_new_day_by_a_new_forecast(pla
 
 
 def said_why(platform: Platform, run: dg.DagsterRun) -> None:
-    """The reason stands on the MLflow run, on the version, in its manifest and in the answer to why."""
+    """The reason, and on what it was trained, stand on the MLflow run, on the version, in its manifest and in the answer to why."""
     from mlflow.tracking import MlflowClient
 
     reason = run.tags[names.TAG_REASON]
@@ -187,7 +187,12 @@ def said_why(platform: Platform, run: dg.DagsterRun) -> None:
     assert version.tags[names.TAG_CAUSE] == run.tags[names.TAG_CAUSE]
     assert version.run_id is not None
     assert client.get_run(version.run_id).data.tags[names.TAG_REASON] == reason
-    assert platform.settings.registry().manifest("demand", "2").reason == reason
+    manifest = platform.settings.registry().manifest("demand", "2")
+    assert manifest.reason == reason
+    told = run.tags[names.TAG_TRAIN_ON]
+    assert version.tags[names.TAG_TRAIN_ON] == client.get_run(version.run_id).data.tags[names.TAG_TRAIN_ON] == told
+    assert manifest.train_on == json.loads(told)
+    assert manifest.train_on["recent_density"] > 1, "an alarm learns from the last weeks more densely"
     why = json.loads(platform.perennial("why", "demand", "--json"))
     assert any(entry["answer"] == "retrain" and reason in entry["reasons"] for entry in why["policy"])
     judged = [decision.evidence["version"] for decision in platform.ledger.decisions("demand", kind="gate")]
