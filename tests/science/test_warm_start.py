@@ -51,7 +51,7 @@ def test_each_fit_goes_on_from_the_newest_that_has_not_seen_past_its_cut(
         assert (one.version, one.weights_sha256) == ("3", version(20, 50).fit(one.fit).weights_sha256)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(DAYS, DAYS).map(sorted), min_size=2, max_size=12))
 def test_through_any_chain_of_versions_nothing_is_judged_by_what_it_has_seen(chain: list[list[int]]) -> None:
     """Each version goes on from the one before it: what a fit knows, its forebears' labels too, ends at its own cut."""
