@@ -22,7 +22,7 @@ from resources.deployment import Settings, resources_for
 
 if TYPE_CHECKING:
     from platform_assets.components.model_spec import ModelSpec
-    from platform_assets.science.backtest import Floats, Losses, Outcome, Walked
+    from platform_assets.science.backtest import Floats, Losses, Outcome, Policy, Walked
     from platform_assets.science.replay import History, Replayed, Training
     from platform_assets.science.retraining_policy import RetrainingPolicy
 
@@ -40,7 +40,7 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
 PSI: Final = "psi"
 PSI_LIMIT: Final = 0.2
 OWN: Final = "own"  # the model's own policy, of its defs.yaml
-THRESHOLD: Final = "threshold"
+PAPERS: Final = ("threshold", "forecast")  # policies of the literature, which know neither gate nor alarm
 ON_WHAT: Final = ("train_on", "after_alarm")  # that a name takes from the model's own policy
 
 
@@ -59,7 +59,7 @@ def policy_named(name: str, spec: ModelSpec) -> RetrainingPolicy:
         return RetrainingPolicy.from_mapping({**NAMED[name], **on_what})
     file = Path(name)
     if file.suffix not in {".yaml", ".yml"}:
-        known = ", ".join(["never", *NAMED, OWN, THRESHOLD])
+        known = ", ".join(["never", *NAMED, OWN, *PAPERS])
         raise ConfigurationError(f"no policy {name!r}; known: {known}, or a YAML file with a `retraining` mapping")
     if not file.is_file():
         raise ConfigurationError(f"{file}: no such file")
@@ -99,13 +99,13 @@ def backtest_policies(
     from platform_assets.science.retraining_policy import RetrainingPolicy
 
     spec = spec_of(model)
-    asked = {name: policy_named(name, spec) for name in policies if name not in ("never", THRESHOLD)}
+    asked = {name: policy_named(name, spec) for name in policies if name not in ("never", *PAPERS)}
     context = dg.build_asset_context(resources=resources_for(settings, source_of(settings)))
     usually = RetrainingPolicy.from_mapping(spec.retraining).train_on.but({"start": "scratch"})
     gate, lead = GatePolicy.from_mapping(spec.gate), min(LEAD_WEEKS, weeks)
     matrices: list[Losses] = []
     replayed: dict[str, list[Replayed]] = {name: [] for name in asked}
-    walks: dict[str, list[Walked]] = {name: [] for name in (*asked, *({THRESHOLD} & set(policies)))}
+    walks: dict[str, list[Walked]] = {name: [] for name in (*asked, *(name for name in PAPERS if name in policies))}
     for number in range(seeds):
         one = replace(spec, seed=spec.seed + number)
         if seeds > 1:
@@ -118,14 +118,15 @@ def backtest_policies(
             replayed[name].append(found := replay(seen, policy, gate, seed=spec.seed))
             walks[name].append(replace(found.walked, change=_change(found, made)))
         matrices.append(losses := made.losses.charged())
-        if THRESHOLD in policies:
-            answers, trained = backtest.walk(losses, backtest.worse_by(0.05))
-            pairs = [(answers[at - 1], at) for at in trained]
-            change = sum(
-                made.trainings.change(Training(lead + int(old), usually), Training(lead + new, usually))
-                for old, new in pairs
-            )
-            walks[THRESHOLD].append(replace(backtest.walked(losses, answers, trained), change=change))
+        for name, policy in _by_age(made.losses, price).items():
+            if name in walks:
+                answers, trained = backtest.walk(losses, policy)
+                old = [Training(lead + int(answers[at - 1]), usually) for at in trained]
+                change = sum(
+                    made.trainings.change(one, Training(lead + at, usually))
+                    for one, at in zip(old, trained, strict=True)
+                )
+                walks[name].append(replace(backtest.walked(losses, answers, trained), change=change))
     losses = matrices[0]
     charge = price * float(np.mean([one.summed()[0].mean() for one in matrices]))
     found = backtest.outcomes(matrices, walks, charge, seed=spec.seed)
@@ -196,6 +197,14 @@ def _history(spec: ModelSpec, made: Matrix, period_days: int, echo: Echo) -> His
         made.usually,
         make,
     )
+
+
+def _by_age(losses: Losses, price: float) -> Mapping[str, Policy]:
+    """The policies of the literature, fitted on what was known before the first charged week."""
+    from platform_assets.science.backtest_rivals import forecast, tuned_threshold
+
+    lead = losses.of_lead()
+    return dict(zip(PAPERS, (tuned_threshold(lead, price), forecast(lead, price)), strict=True))
 
 
 def _by_psi(made: Matrix) -> Callable[[Training, int], bool]:

@@ -58,6 +58,11 @@ class Losses:
         at = self.lead
         return Losses(self.periods[at:], self.loss[at:, at:], self.baseline[at:], self.seconds[at:])
 
+    def of_lead(self) -> "Losses":
+        """What is known before the first charged period."""
+        at = self.lead
+        return Losses(self.periods[:at], self.loss[:at, :at], self.baseline[:at], self.seconds[:at])
+
     def summed(self, series: NDArray[np.bool_] | None = None) -> Floats:
         """(candidates, periods), summed over all series or the chosen ones."""
         return self.loss.sum(axis=2) if series is None else self.loss[:, :, series].sum(axis=2)
@@ -153,26 +158,27 @@ def best_schedule(total: Floats, price: float) -> tuple[float, list[int]]:
 
 
 def scheduled(total: Floats, schedule: Sequence[int]) -> Floats:
-    """Loss of each period under a schedule: (periods,)."""
+    """Loss of each period under a schedule: (periods,), or (periods, series) of losses by series."""
     answers = np.zeros(total.shape[0], dtype=np.int64)
     for at in schedule:
         answers[at:] = at
     return total[answers, np.arange(total.shape[0])]
 
 
-def cross_fitted_best(losses: Losses, price: float, *, seed: int = 0) -> float:
-    """Loss of the best schedule with its trainings, chosen on one half of the series and charged on the other.
+def cross_fitted(losses: Losses, price: float, *, seed: int = 0) -> tuple[Floats, float]:
+    """By series what it lost under the schedule that was best on the other half of them, and the halves' mean trainings.
 
     Chosen and charged on the same series a schedule also fits their noise; what it then promises no policy can reach.
     """
     folds = np.random.default_rng(seed).permutation(losses.loss.shape[2]) % FOLDS
-    whole, cost = losses.loss.shape[2], 0.0
+    lost, trainings = np.zeros(folds.size), 0.0
     for fold in range(FOLDS):
         held = folds == fold
         # As a share of the loss a training costs the same whichever half it is chosen on.
-        _, schedule = best_schedule(losses.summed(~held), price * (~held).sum() / whole)
-        cost += float(scheduled(losses.summed(held), schedule).sum()) + price * len(schedule) * held.sum() / whole
-    return cost
+        _, schedule = best_schedule(losses.summed(~held), price * (~held).mean())
+        lost[held] = scheduled(losses.loss, schedule).sum(axis=0)[held]
+        trainings += len(schedule) * held.mean()
+    return lost, trainings
 
 
 @dataclass(frozen=True)
@@ -251,7 +257,8 @@ def outcomes(
     spent = float(np.mean([losses.seconds[schedule].sum() for losses, (_, schedule) in zip(seeds, best, strict=True)]))
     schedules = tuple(tuple(schedule) for _, schedule in best)
     found.append(Outcome("best in hindsight", schedules, spent, cost - price * count, cost))
-    honest = float(np.mean([cross_fitted_best(losses, price, seed=seed) for losses in seeds]))
+    fitted = [cross_fitted(losses, price, seed=seed) for losses in seeds]
+    honest = float(np.mean([lost.sum() + price * trainings for lost, trainings in fitted]))
     found.append(Outcome("best in hindsight, cross-fitted", None, None, None, honest))
     return found
 
