@@ -99,7 +99,7 @@ def check_inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) ->
     page = build(
         DriftPage(
             title=f"{spec.name}@{version}: inputs of {as_of}",
-            verdict=verdict.about,
+            verdict=verdict.about + ("" if faults.passed else f"; {faults.statistic:.0f} faults of the rows"),
             has_passed=verdict.passed and faults.passed,
             about_reference=f"{REFERENCES[settings.reference]}, {about}",
             about_current=f"{drawn.current.height:,} of {issued.height:,} rows issued on {as_of}, drawn as the reference's were",

@@ -88,7 +88,7 @@ def input_faults(
     apart = {finding.where for finding in found}
     same = [name for name in expected if name not in apart]
     found += skew.category_skew(drawn.reference, issued, same)
-    found += skew.null_skew(drawn.reference, drawn.current, same, window=OCCASION)
+    found += skew.null_skew(drawn.reference, issued, same, window=OCCASION, unit=SERIES)
     return found + skew.duplicate_skew(issued, [SERIES, OCCASION, "target_on"], "issued rows")
 
 

@@ -95,40 +95,53 @@ def category_skew(reference: pl.DataFrame, current: pl.DataFrame, columns: Seque
 
 
 def null_skew(
-    reference: pl.DataFrame, current: pl.DataFrame, columns: Sequence[str], *, window: str, alpha: float = 0.01
+    reference: pl.DataFrame,
+    current: pl.DataFrame,
+    columns: Sequence[str],
+    *,
+    window: str,
+    unit: str,
+    alpha: float = 0.01,
 ) -> list[Finding]:
     """Features with more rows without a value (null or NaN) than on past occasions.
 
-    `window` names the column of the reference that says to which occasion a row belongs. The share is judged on the
-    scale of the arcsine of its root, where its spread does not depend on it, among the occasions on which the feature
-    had a value at all; adjusted over the features for the false discovery rate. Rises below a hundredth are none.
+    `window` names the column of the reference that says to which occasion a row belongs, `unit` the one that says of what
+    it is (a series): rows of one unit are without a value together, so they count as one. The share is judged on the scale
+    of the arcsine of its root, where its spread does not depend on it, among the occasions on which the feature had a
+    value at all; adjusted over the features for the false discovery rate. Rises below a hundredth are none.
     Source: Anscombe (1948), Biometrika 35, for the transformation.
     """
     from scipy.special import ndtr
 
     if not columns or reference.is_empty() or current.is_empty():
         return []
-    counted = reference.group_by(window).agg(_missing(reference, name).mean().alias(name) for name in columns)
-    shares, p_values, usual = [], [], []
+    past_shares, shares = (_missing_shares(rows, columns, window, unit) for rows in (reference, current))
+    least = max(LEAST_SPREAD, 0.5 / np.sqrt(current[unit].n_unique()))
+    p_values, now, usual = [], [], []
     for name in columns:
-        past = counted[name].filter(counted[name] < 1.0).to_numpy()
-        share = float(current.select(_missing(current, name).mean()).item())
-        shares.append(share)
-        usual.append(float(np.median(past)) if past.size else float("nan"))
+        past = past_shares[name].filter(past_shares[name] < 1.0).to_numpy()
+        now.append(float(shares[name].mean()))  # pyright: ignore[reportArgumentType]
+        usual.append(float(past.mean()) if past.size else float("nan"))
         if past.size < LEAST_WINDOWS:
             p_values.append(float("nan"))
             continue
         roots = np.arcsin(np.sqrt(past))
-        centre = np.median(roots)
-        spread = max(MAD_TO_SD * float(np.median(np.abs(roots - centre))), 0.5 / np.sqrt(current.height), LEAST_SPREAD)
-        has_risen = share - usual[-1] >= LEAST_RISE
-        p_values.append(float(ndtr(-(np.arcsin(np.sqrt(share)) - centre) / spread)) if has_risen else 1.0)
+        # Not the median and its like: where most occasions have no null at all, both are 0 and every null is unheard of.
+        score = (np.arcsin(np.sqrt(now[-1])) - roots.mean()) / max(float(roots.std()), least)
+        p_values.append(float(ndtr(-score)) if now[-1] - usual[-1] >= LEAST_RISE else 1.0)
     q_values = benjamini_hochberg(np.array(p_values))
+    units = current[unit].n_unique()
     return [
-        Finding("more nulls", name, f"{share:.1%} of {current.height:,} rows", f"{before:.1%} as on a usual occasion")
-        for name, share, before, q in zip(columns, shares, usual, q_values, strict=True)
+        Finding("more nulls", name, f"{share:.1%} of {units:,} {unit}", f"{before:.1%} as on past occasions")
+        for name, share, before, q in zip(columns, now, usual, q_values, strict=True)
         if q < alpha
     ]
+
+
+def _missing_shares(rows: pl.DataFrame, columns: Sequence[str], window: str, unit: str) -> pl.DataFrame:
+    """Per occasion the mean share of rows without a value over its units, for each column."""
+    by_unit = rows.group_by(window, unit).agg(_missing(rows, name).mean().alias(name) for name in columns)
+    return by_unit.group_by(window).agg(pl.col(name).mean() for name in columns)
 
 
 def volume_skew(counts: pl.DataFrame, what: Mapping[str, str], *, period: str) -> list[Finding]:
