@@ -54,15 +54,29 @@ def _settings(state: Path | None, *, as_json: bool) -> "Settings":
 
 
 @app.command()
-def demo(data: Data = None, source: Source = None, state: DemoState = None, as_json: AsJson = False) -> None:
-    """Run everything from raw lines to champions; a second run on the same data and code trains nothing."""
+def demo(
+    data: Data = None,
+    source: Source = None,
+    state: DemoState = None,
+    lives_on: Annotated[
+        bool, typer.Option("--story/--no-story", help="Simulated: go on for eight weeks, with a fault and a shock.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run everything from raw lines to champions; a second run on the same data and code trains nothing.
+
+    The simulated retailer then lives on for eight weeks that arrive one by one.
+    """
     from platform_assets import demo as main_job
-    from platform_assets.answers import final_screen
+    from platform_assets.final_screen import final_screen
     from platform_assets.locate import choose
 
     settings = choose(data=data, source=source, state=state)
     main_job.prepare_home(settings)
-    outcome = main_job.run(settings, lambda line: print(line, file=sys.stderr if as_json else sys.stdout, flush=True))
+    told = sys.stderr if as_json else sys.stdout
+    outcome = main_job.run(
+        settings, lambda line: print(line, file=told, flush=True), lives_on=lives_on and data is None
+    )
     answer, text = final_screen(settings, outcome)
     _print(answer, text, as_json)
 

@@ -15,7 +15,7 @@ import dagster as dg
 from dagster import DagsterEventType
 from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
-from platform_assets import names
+from platform_assets import names, story
 from platform_assets.components.model_assets import model_names
 from platform_assets.definitions import PROJECT, assemble
 from platform_assets.errors import ConfigurationError, EmptyFrameError, PerennialError
@@ -38,17 +38,18 @@ class UntrainedError(DemoFailedError):
     """There are no rows to train or judge a model on; others may have theirs."""
 
 
-def run(settings: Settings, echo: Echo) -> dict[str, Any]:
-    """Everything from raw lines to gated champions.
+def run(settings: Settings, echo: Echo, *, lives_on: bool = False) -> dict[str, Any]:
+    """Everything from raw lines to gated champions; where it `lives_on`, the weeks after the simulated history too.
 
-    Returns: seconds, peak bytes of the process tree, what had to be made again (stages, or assets of `data`), and models
-    that could not be trained, with the reason.
+    Returns: seconds, peak bytes of the process tree, what had to be made again (stages, or assets of `data`), models that
+    could not be trained, with the reason, the seconds until the first champion stood, and the weeks that were lived through.
     Raises: DemoFailedError where a stage failed, or where no model could be trained.
     """
     give_memory_back()
     started, ran = time.monotonic(), list[str]()
     ledger = Ledger(settings.ledger_url)
     untrained: dict[str, str] = {}  # model to why
+    first_after, lived = 0.0, list[int]()
     with alone(settings), peak_memory() as peak:
         graph = assemble(settings)
         wanted = {key.to_user_string(): recipe for key, recipe in recipes(graph, settings.source).items()}
@@ -73,7 +74,12 @@ def run(settings: Settings, echo: Echo) -> dict[str, Any]:
                 done = {key.to_user_string(): f"{wanted[key.to_user_string()]} {data}" for key in keys}
                 ledger.complete(completion(len(completions(ledger))), done)
                 ran += told
-    return {"seconds": time.monotonic() - started, "peak_bytes": peak(), "ran": ran, "untrained": untrained}
+                if stage == FIRST_MODEL:
+                    first_after = time.monotonic() - started
+            if lives_on and FIRST_MODEL not in untrained:
+                lived = story.live(settings, FIRST_MODEL, instance, _run, echo)
+    seconds = {"seconds": time.monotonic() - started, "seconds_to_champion": first_after}
+    return {**seconds, "peak_bytes": peak(), "ran": ran, "untrained": untrained, "weeks": lived}
 
 
 @contextmanager
@@ -171,7 +177,8 @@ def execute(
     if monthly:
         definition = job.asset_layer.get(dg.AssetKey([names.SALES])).partitions_def
         assert definition is not None
-        months = [key for key in definition.get_partition_keys() if key <= str(settings.window[1] or key)]
+        until = story.lived_until(settings) or settings.window[1]
+        months = [key for key in definition.get_partition_keys() if key <= str(until or key)]
         window = {"dagster/asset_partition_range_start": months[0], "dagster/asset_partition_range_end": months[-1]}
         _run(job, instance, monthly, window, echo)
     tags = {}

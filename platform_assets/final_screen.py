@@ -1,0 +1,78 @@
+"""What the demo shows at its end."""
+
+from typing import Any
+
+from platform_assets.answers import Answer, known_models, why_champion
+from platform_assets.story import EVENTS, SHOCK_WEEK, WEEKS, WORTH
+from resources.deployment import Settings
+from resources.ledger import Ledger
+
+
+def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
+    """What the demo shows at its end, from the ledger and the stored values."""
+    champions, lines = {}, list[str]()
+    for model in known_models():
+        answer, _ = why_champion(settings, model)
+        champions[model] = answer
+        if answer["champion"] or model not in outcome["untrained"]:
+            lines += _standing(settings, answer)
+        if model in outcome["untrained"]:
+            reason = outcome["untrained"][model].removeprefix(f"{model}/training_set: ").replace("\n\n", "\n  ")
+            lines.append(f"{model}: not trained: {reason}")
+        lines.append("")
+    first = next((model for model, answer in champions.items() if answer["champion"]), None)
+    did = [*outcome["ran"], *([f"{len(outcome['weeks'])} weeks"] if outcome["weeks"] else [])]
+    done = "nothing had to be done: same data, same code" if not did else f"did: {', '.join(did)}"
+    lived = Ledger(settings.ledger_url).completed(WORTH)
+    if lived is not None:
+        lines += [*_lived(lived), ""]
+    lines += [
+        f"state:  {settings.state}",
+        f"{done}; {outcome['seconds']:.0f} s, {_champion_after(outcome)}peak memory {outcome['peak_bytes'] / 1e9:.2f} GB (process tree)",
+        "next:   make dev                               the graph in the UI",
+    ]
+    if first is not None:
+        lines += [
+            f"        .venv/bin/perennial predict {first:<12} the coming days",
+            f"        .venv/bin/perennial why {first:<16} which data, what was refused, what asked for a retraining",
+        ]
+    return {"champions": champions, **outcome, "story": lived, "state": str(settings.state)}, "\n".join(["", *lines])
+
+
+def _standing(settings: Settings, answer: dict[str, Any]) -> list[str]:
+    """A model in a few lines: who answers, what it gained over whom, why it was trained, what was refused last."""
+    model, champion = answer["model"], answer["champion"]
+    if champion is None:
+        lines = [f"{model} has no champion yet"]
+    else:
+        lines, gain = [f"{model}@{champion['version']} is champion since {champion['since']}"], champion["improvement"]
+        if gain and champion["against"]:
+            interval = f"[{gain['low']:.1%}, {gain['high']:.1%}]"
+            lines.append(f"  gain     {gain['estimate']:.1%} {interval} over {champion['against']}")
+        lines.append(f"  trained  {champion['trained_because'] or 'see the version before it'}")
+    if answer["refused"]:
+        refused = answer["refused"][-1]
+        lines.append(f"  refused  {model}@{refused['version']} ({refused['answer']}): {'; '.join(refused['reasons'])}")
+    report = settings.state / "reports" / model / "latest.html"
+    return [*lines, f"  report   {report}"] if report.exists() else lines
+
+
+def _champion_after(outcome: dict[str, Any]) -> str:
+    after = outcome["seconds_to_champion"]
+    return f"the first champion after {after:.0f} s, " if after else ""
+
+
+def _lived(story: dict[str, Any]) -> list[str]:
+    """The weeks after the history: who answered, and what it was worth against the first champion."""
+    lines = [f"{WEEKS} weeks later         who answered     loss   the first champion's"]
+    for week in story["weeks"]:
+        who, number = "@".join(["", *week["model_version"]]), week["week"]
+        lines.append(f"  week {number}{EVENTS.get(number, ''):<44}{who:<6}{week['loss']:>9,.0f}{week['alone']:>9,.0f}")
+    return [
+        *lines,
+        f"  retraining is worth {_gain(story['last'])} of the last week's loss, {_gain(story['since_shock'])} since week {SHOCK_WEEK}",
+    ]
+
+
+def _gain(gain: dict[str, float | None]) -> str:
+    return f"{gain['estimate']:.1%} [{gain['low']:.1%}, {gain['high']:.1%}]"

@@ -1,0 +1,101 @@
+"""What retraining was worth: the champions' forecasts against what the first champion would have said in their place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from platform_assets import names
+from platform_assets.answers import source_of
+from platform_assets.reproduction import spec_of
+from platform_assets.story import ARRIVES_AT, SHOCK_WEEK, WEEK, WEEKS, weeks
+from resources.deployment import Settings, resources_for
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from platform_assets.components.model_spec import ModelSpec
+
+FIRST: Final = "1"  # the model version that stands still
+
+
+def worth(settings: Settings, model: str) -> dict[str, Any]:
+    """Week by week who answered, what its forecasts lost and what the first champion's would have, and the gain.
+
+    Forecasts of the coming seven days, issued at each week's beginning, on labels known by the end of the last week. The
+    gains are 1 - loss / loss with intervals paired over series: of the last week, and of all weeks after the shock's own.
+    """
+    import dagster as dg
+
+    days = weeks(settings)
+    at = replace(settings, now=datetime.combine(days[WEEKS][1] + timedelta(days=1), ARRIVES_AT, UTC))
+    with dg.build_asset_context(resources=resources_for(at, source_of(at))) as context:
+        return _worth(spec_of(model), context.resources, days)
+
+
+def _worth(spec: ModelSpec, res: Any, days: dict[int, tuple[date, date]]) -> dict[str, Any]:
+    import numpy as np
+    import polars as pl
+
+    from platform_assets.components.training_set import known_sales
+    from platform_assets.science.bootstrap import Resampler
+    from platform_assets.science.demand import labels
+    from platform_assets.science.tasks import TASKS
+
+    task = TASKS[spec.task]
+    said = labels.attach(_said(spec, res, days), known_sales(res), label=spec.label)
+    said = said.filter(pl.col(spec.label).is_not_null())
+    lost = said.select(
+        names.SERIES_ID,
+        "week",
+        "model_version",
+        loss=task.loss(said[spec.label], said.select(task.outputs)),
+        alone=task.loss(said[spec.label], _first(spec, res, said)),
+    )
+    resampler = Resampler(lost[names.SERIES_ID])
+
+    def gain(first: int) -> dict[str, float | None]:
+        inside = (lost["week"] >= first).to_numpy()
+        loss, alone = (np.where(inside, lost[name].to_numpy(), 0.0) for name in ("loss", "alone"))
+        return resampler.improvement(loss, alone).to_dict()
+
+    by_week = lost.group_by("week").agg(
+        pl.col("model_version").unique().sort(), pl.col("loss").sum(), pl.col("alone").sum()
+    )
+    return {"weeks": by_week.sort("week").to_dicts(), "last": gain(WEEKS), "since_shock": gain(SHOCK_WEEK + 1)}
+
+
+def _said(spec: ModelSpec, res: Any, days: dict[int, tuple[date, date]]) -> pl.DataFrame:
+    """What the champion said of each week at its beginning, as last said; with `week`."""
+    import polars as pl
+
+    first_on = days[1][0]
+    table = names.table_name(names.model_key(spec.name, "predictions"))
+    horizon = pl.col(names.HORIZON)
+    return (
+        res.tables.scan(table)
+        .filter(pl.col(names.TARGET_ON) >= first_on, horizon <= WEEK.days)
+        .with_columns(week=((pl.col(names.TARGET_ON) - pl.lit(first_on)).dt.total_days() // WEEK.days + 1))
+        .filter(pl.col("week") <= WEEKS)
+        .sort("predicted_at", maintain_order=True)
+        .unique([names.SERIES_ID, names.ISSUED_AT, names.TARGET_ON], keep="last", maintain_order=True)
+        .sort(names.SERIES_ID, names.ISSUED_AT, names.TARGET_ON)
+        .collect()
+    )
+
+
+def _first(spec: ModelSpec, res: Any, said: pl.DataFrame) -> pl.DataFrame:
+    """What the first champion says of the same rows, with features as known then."""
+    import polars as pl
+
+    from platform_assets.components.training_set import derived
+
+    keys = [names.SERIES_ID, names.ISSUED_AT, names.TARGET_ON, names.HORIZON]
+    entities = said.select(keys).with_columns(
+        (pl.col(names.TARGET_ON) - date(1970, 1, 1)).dt.total_days().cast(pl.Int64).alias(names.TARGET_DAY)
+    )
+    rows = derived(spec, res, res.feature_store.historical(entities, spec.feature_service))
+    rows = said.select(keys).join(rows, on=keys, how="left", maintain_order="left")
+    manifest = res.registry.manifest(spec.name, FIRST)
+    return res.registry.load(spec.name, FIRST).predict(rows.select(manifest.features))

@@ -1,0 +1,89 @@
+"""The weeks after the simulated history: what is laid down goes on from it, and what is lived through is lived once."""
+
+import json
+import os
+import signal
+import subprocess
+from datetime import date, timedelta
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from platform_assets import story
+from resources.deployment import Settings
+from resources.kept_files import ARRIVING_FOLDER
+from resources.ledger import Ledger
+from resources.tables import Tables
+from tests.small import DAYS, FIRST_ON, PERENNIAL, SKUS, STORES, copy_project, environment, shrink_models
+
+SMALL = {"stores": STORES, "skus": SKUS, "days": DAYS, "starts_on": str(FIRST_ON), "seed": 3}
+RECIPE = {"parameters": {"rounds": 60, "learning_rate": 0.2}, "rows_per_series": 100}
+
+
+def test_the_weeks_go_on_where_the_history_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from platform_assets.science.simulate import SimulatorConfig, simulate
+
+    last_on = FIRST_ON + timedelta(days=DAYS - 1)
+    settings = Settings.local(tmp_path, "simulator", window=(FIRST_ON, last_on))
+    monkeypatch.setattr(story, "source_of", lambda settings: type("Facts", (), {"simulate": SMALL}))
+    world = story.future(settings)
+    history = simulate(SimulatorConfig(stores=STORES, skus=SKUS, days=DAYS, starts_on=FIRST_ON, seed=3))
+    assert world.lines.filter(pl.col("sold_on") <= last_on).equals(history.lines)
+    assert world.plans.filter(pl.col("announced_on") <= last_on).equals(history.plans)
+    for number, days in story.weeks(settings).items():
+        story.lay(settings, world, f"week_{number}", *days)
+    laid = [tmp_path / ARRIVING_FOLDER / f"week_{number}.parquet" for number in story.weeks(settings)]
+    assert pl.concat([history.lines, *map(pl.read_parquet, laid)]).equals(world.lines)
+    announced = pl.concat([history.plans, *(pl.read_parquet(f.with_suffix(".plans.parquet")) for f in laid)])
+    assert announced.sort(announced.columns).equals(world.plans.sort(announced.columns))
+
+
+@pytest.mark.long
+def test_the_weeks_are_lived_once_and_a_shock_is_answered(tmp_path: Path) -> None:
+    """Killed in the third week and begun again: the same eight weeks, and no cause is answered twice."""
+    project, state = copy_project(tmp_path / "project"), tmp_path / "state"
+    shrink_models(project, "demand", **RECIPE)
+    defs = project / "platform_assets" / "defs" / "data" / "simulator" / "defs.yaml"
+    stated = yaml.safe_load(defs.read_text())
+    stated["attributes"]["simulate"] = SMALL
+    defs.write_text(yaml.safe_dump(stated))
+    command = [*PERENNIAL, "demo", "--state", str(state), "--json"]
+    run: dict[str, Any] = {"cwd": project, "env": environment(project), "text": True, "stdout": subprocess.PIPE}
+
+    killed = subprocess.Popen(command, **run, stderr=subprocess.PIPE, start_new_session=True)
+    assert killed.stderr is not None
+    told = list(takewhile(lambda line: not line.startswith("week 3"), killed.stderr))
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert any(line.startswith("week 2") for line in told)
+
+    answer = json.loads(subprocess.run(command, **run, check=True).stdout)
+    assert answer["weeks"] == [3, 4, 5, 6, 7, 8]
+    last_on = FIRST_ON + timedelta(days=DAYS - 1 + 7 * story.WEEKS)
+    sales = Tables(str(state / "tables")).scan("sales").collect()
+    assert sales["period_on"].max() == last_on
+
+    ledger = Ledger(f"sqlite:///{state / 'ledger.db'}")
+    causes = ledger.causes("demand")
+    shock_on = FIRST_ON + timedelta(days=DAYS + 7 * (story.SHOCK_WEEK - 1))
+    assert [cause.at.date() for cause in causes if cause.at.date() < shock_on] == []
+    assert {cause.trigger for cause in causes} & {"drift", "error"}
+    assert len({(cause.trigger, cause.episode) for cause in causes}) == len(causes)
+    assert [week["week"] for week in answer["story"]["weeks"]] == list(range(1, story.WEEKS + 1))
+    for week in answer["story"]["weeks"]:
+        if week["model_version"] == ["1"]:  # the same forecasts again, from features as known then
+            assert week["alone"] == pytest.approx(week["loss"], rel=1e-9)
+
+    again = json.loads(subprocess.run(command, **run, check=True).stdout)
+    assert (again["weeks"], again["ran"]) == ([], [])
+    assert again["story"] == answer["story"]
+
+
+def test_weeks_are_numbered_from_the_day_after_the_history(tmp_path: Path) -> None:
+    weeks = story.weeks(Settings.local(tmp_path, "simulator"))
+    assert weeks[1] == (date(2025, 12, 31), date(2026, 1, 6))
+    assert weeks[story.WEEKS][1] == date(2026, 2, 24)
