@@ -216,24 +216,37 @@ class _Chain:
         return np.where(later <= KNOWN_PERIODS, values, np.nan)
 
     def _off(self, at: int, window: NDArray[np.int64]) -> "Iterable[tuple[int, float]]":
-        """Segments whose units have left both their own past and the chain, in their sum and without the largest series."""
-        week = [n for n in window if (self.periods[at] - self.periods[n]).days <= 7]
-        rests = {number: (shift, spread) for number, shift, spread, _ in self._beside(self.rest, at, window)}
-        for number, shift, spread, own in self._beside(self.units, at, window):
-            shift_of_rest, spread_of_rest = rests[number]
-            is_again = self.doubted[week, number].any()
-            ratio, spreads = (AGAIN_RATIO, AGAIN_SPREADS) if is_again else (UNITS_RATIO, UNITS_SPREADS)
-            is_far = abs(shift) > spreads * spread or abs(shift_of_rest) > spreads * spread_of_rest
-            direction = math.copysign(1.0, shift)
-            is_large = min(abs(shift), direction * shift_of_rest) > math.log(ratio)
-            if is_far and is_large and direction * own > math.log(ALONE_RATIO):
-                yield number, math.exp(shift)
+        """Segments whose units have left both their own past and the chain, in their sum and without the largest series.
 
-    def _beside(self, table: Array, at: int, window: NDArray[np.int64]) -> "Iterable[tuple[int, float, float, float]]":
+        The farthest first, which the others are not compared with then.
+        """
+        week = [n for n in window if (self.periods[at] - self.periods[n]).days <= 7]
+        outside: list[int] = []
+        while True:
+            rests = {number: told for number, *told in self._beside(self.rest, at, window, outside)}
+            found: list[tuple[float, int]] = []
+            for number, shift, spread, own in self._beside(self.units, at, window, outside):
+                shift_of_rest, spread_of_rest, _ = rests.get(number, (0.0, 0.0, 0.0))
+                is_again = self.doubted[week, number].any()
+                ratio, spreads = (AGAIN_RATIO, AGAIN_SPREADS) if is_again else (UNITS_RATIO, UNITS_SPREADS)
+                is_far = abs(shift) > spreads * spread or abs(shift_of_rest) > spreads * spread_of_rest
+                direction = math.copysign(1.0, shift)
+                is_large = min(abs(shift), direction * shift_of_rest) > math.log(ratio)
+                if is_far and is_large and direction * own > math.log(ALONE_RATIO):
+                    found.append((shift, number))
+            if not found:
+                return
+            shift, number = max(found, key=lambda one: abs(one[0]))
+            outside.append(number)
+            yield number, math.exp(shift)
+
+    def _beside(
+        self, table: Array, at: int, window: NDArray[np.int64], outside: Sequence[int]
+    ) -> "Iterable[tuple[int, float, float, float]]":
         """Of each segment that can be judged: its logarithm over the chain's, the usual spread of that, and over its own past."""
         past = self._recent(table, window)
         judged = np.flatnonzero((~np.isnan(past)).sum(axis=0) >= self.needed)
-        judged = judged[self.series[at, judged] > 0]
+        judged = np.setdiff1d(judged[self.series[at, judged] > 0], outside)
         if len(judged) < 2:
             return
         own = np.vstack([past[:, judged], table[at, judged]]) - np.nanmedian(past[:, judged], axis=0)

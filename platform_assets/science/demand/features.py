@@ -4,8 +4,8 @@ Pure functions of the sales table. A row reads what was known at its `known_at` 
 day's increment equals the same day of a bulk run, and a correction never changes what was known before it.
 """
 
-from collections.abc import Iterable
-from datetime import date, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime, timedelta
 from typing import Final
 
 import numpy as np
@@ -13,7 +13,7 @@ import polars as pl
 
 from platform_assets.names import EVENT_AT, KNOWN_AT, PERIOD_ON, SERIES_ID, UNITS
 from platform_assets.science.demand import columns
-from platform_assets.science.demand.market import market_history, market_index
+from platform_assets.science.demand.market import VINTAGE, market_history, market_index, repairs, vintage_of
 from platform_assets.science.demand.panel import TAIL_DAYS, dense, half
 
 YEAR_DAYS: Final = 364  # 52 weeks: the same weekday a year ago
@@ -31,9 +31,15 @@ def demand_history(
     Windows are in calendar days, closed at the end of the period; they count open periods from the first sale on.
     """
     panel = dense(sales, start_on=start_on, end_on=end_on, lookback_days=LOOKBACK_DAYS)
-    market = market_history(market_index(sales, panel.calendar))
+    repaired = repairs(sales, panel.calendar)
+    market = pl.concat(
+        market_history(market_index(sales, panel.calendar, at)).with_columns(
+            pl.lit(number, dtype=pl.UInt32).alias(VINTAGE)
+        )
+        for number, at in enumerate([None, *repaired])
+    )
     year_ago = _year_ago_index(panel.calendar)
-    return _publish((_describe(rows, year_ago, market) for rows in panel.pieces()), columns.DEMAND_HISTORY)
+    return _publish((_describe(rows, year_ago, market, repaired) for rows in panel.pieces()), columns.DEMAND_HISTORY)
 
 
 def price_history(
@@ -48,7 +54,9 @@ def price_history(
     return _publish((_describe_prices(rows) for rows in panel.pieces()), columns.PRICE_HISTORY)
 
 
-def _describe(rows: pl.DataFrame, year_ago: pl.DataFrame, market: pl.DataFrame) -> pl.DataFrame:
+def _describe(
+    rows: pl.DataFrame, year_ago: pl.DataFrame, market: pl.DataFrame, repaired: Sequence[datetime]
+) -> pl.DataFrame:
     """The rows to publish, of whole histories, with every demand feature."""
     rows = (
         rows.with_columns(_demand_windows())
@@ -66,8 +74,8 @@ def _describe(rows: pl.DataFrame, year_ago: pl.DataFrame, market: pl.DataFrame) 
     return (
         rows.join_asof(past, on="then", by="history", check_sortedness=False)
         .filter("is_reported")
-        .with_columns(recent)
-        .join(market, on="index", how="left", maintain_order="left")
+        .with_columns(recent, vintage_of(repaired))
+        .join(market, on=["index", VINTAGE], how="left", maintain_order="left")
     )
 
 

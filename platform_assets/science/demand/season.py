@@ -7,7 +7,7 @@ import polars as pl
 
 from platform_assets.names import EVENT_AT, KNOWN_AT, PERIOD_ON, SERIES_ID, TARGET_DAY, UNITS
 from platform_assets.science.demand import columns
-from platform_assets.science.demand.market import market_index
+from platform_assets.science.demand.market import VINTAGE, market_index, repairs, vintage_of
 from platform_assets.science.demand.panel import TAIL_DAYS, dense, half
 
 # A target T is described by the days around T - 364, the last of which is T - 350: known 322 days before any issue.
@@ -27,8 +27,13 @@ def season(
     to be closed only when a later one has come in. `columns.SEASON`.
     """
     panel = dense(sales, start_on=start_on, end_on=end_on, lookback_days=max(TAIL_DAYS, AHEAD_DAYS - 322))
-    market = market_index(sales, panel.calendar)
-    targets = _targets(market, period_days)
+    repaired = repairs(sales, panel.calendar)
+    targets = pl.concat(
+        _targets(market_index(sales, panel.calendar, at), period_days).with_columns(
+            pl.lit(number, dtype=pl.UInt32).alias(VINTAGE)
+        )
+        for number, at in enumerate([None, *repaired])
+    )
     units = pl.col(UNITS)
     sums = panel.rows.select(
         "history",
@@ -40,7 +45,8 @@ def season(
     rows = (
         panel.rows.filter("is_reported")
         .select("history", "index", SERIES_ID, EVENT_AT, KNOWN_AT)
-        .join(targets, on="index", maintain_order="left")
+        .with_columns(vintage_of(repaired))
+        .join(targets, on=["index", VINTAGE], maintain_order="left")
     )
     for bound in _BOUNDS:
         # By history, as a late period that a history has not seen looks closed to it.
