@@ -24,6 +24,7 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
 
     from platform_assets.components.input_checks import CHECKS, check_inputs
     from platform_assets.science import monitoring
+    from platform_assets.science.tasks import TASKS
 
     res = context.resources
     champion = res.ledger.champion(spec.name)
@@ -33,14 +34,14 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
         return dg.MaterializeResult(metadata=about, check_results=checks)
     manifest = res.registry.manifest(spec.name, champion.version)
     with res.compute.profile(spec.compute).limits():
-        losses, figures = _losses(spec, res, champion.version, manifest)
+        losses, results, figures = _losses(spec, res, champion.version, manifest)
     last = losses["day"].max() if losses.height else manifest.shipped.cut_at.date()
     errors = monitoring.judge_errors(
-        losses,
+        results,
+        TASKS[spec.task],
         reference_until=manifest.shipped.cut_at.date(),
         champion=champion.version,
         as_of=last,  # pyright: ignore[reportArgumentType]
-        window_days=WINDOW_DAYS,
     )
     inputs = check_inputs(spec, res, champion.version, manifest)
     version = res.tables.replace(
@@ -92,18 +93,21 @@ def _overall(spec: ModelSpec, figures: pl.DataFrame | None) -> dict[str, float]:
     }
 
 
-def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+def _losses(
+    spec: ModelSpec, res: Any, version: str, manifest: Manifest
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:
     """Per day: the evaluation fit's loss in its backtest, then the recorded forecasts' on labels known by now.
 
-    And every figure of the report on the recorded forecasts of the last days; None before there are enough.
+    Beside it what the signals are computed from, of the same rows, and every figure of the report on the recorded
+    forecasts of the last days; None before there are enough.
     """
     import polars as pl
 
     from platform_assets.components.evaluating import observed
     from platform_assets.components.quarantine_masks import masks_of
     from platform_assets.components.training_set import known_sales, read_judged
-    from platform_assets.science import baselines, monitoring, performance, segments
-    from platform_assets.science.demand import labels
+    from platform_assets.science import baselines, monitoring, performance, segments, streams
+    from platform_assets.science.demand import labels, panel
     from platform_assets.science.demand.masks import masked
     from platform_assets.science.stock_cost import UnitCosts
     from platform_assets.science.tasks import TASKS
@@ -126,12 +130,19 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> tupl
     def other(rows: pl.DataFrame) -> pl.DataFrame:
         return baselines.for_rows([baseline], rows, history, task, period_days=res.source.period_days)[baseline]
 
-    tested = monitoring.daily_losses(judged, backtest, other(judged), task, label=spec.label)
+    prices = panel.latest(sales).select("series_id", names.PERIOD_ON, "price").collect()
+
+    def told(rows: pl.DataFrame, said: pl.DataFrame, beside: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        ratio = streams.price_ratios(rows, prices)
+        results = streams.daily_sums(rows, said, beside, task, label=spec.label, price_ratio=ratio)
+        return monitoring.daily_losses(rows, said, beside, task, label=spec.label), results
+
+    tested, usual = told(judged, backtest, other(judged))
     known = issued.filter(pl.col(spec.label).is_not_null())
     if known.is_empty():
-        return tested, None
+        return tested, usual, None
     said, beside = known.select(task.outputs), other(known)
-    losses = monitoring.daily_losses(known, said, beside, task, label=spec.label)
+    losses, since = told(known, said, beside)
     found = performance.recent_figures(
         known,
         said,
@@ -143,4 +154,4 @@ def _losses(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> tupl
         days=WINDOW_DAYS,
     )
     figures = None if found is None else found.with_columns(model_version=pl.lit(version))
-    return pl.concat([tested, losses]).sort("day"), figures
+    return pl.concat([tested, losses]).sort("day"), pl.concat([usual, since]).sort("day"), figures

@@ -4,13 +4,15 @@ A verdict is what a monitoring check reports; its `metadata` is what the retrain
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
 
 from platform_assets.errors import SchemaError
-from platform_assets.science.drift import ErrorDrift, error_drift
+from platform_assets.science import calibration, streams
+from platform_assets.science.calibration import OwnRate, Standing
 from platform_assets.science.tasks import Task
 
 
@@ -79,30 +81,37 @@ def daily_losses(
     )
 
 
-def judge_errors(
-    losses: pl.DataFrame, *, reference_until: date, champion: str, as_of: date, window_days: int = 28
-) -> Verdict:
-    """The check `error`: the champion's loss over the baseline's, against the same in its backtest.
+def judge_errors(results: pl.DataFrame, task: Task, *, reference_until: date, champion: str, as_of: date) -> Verdict:
+    """The check `error`: signals of the champion's results, each against the same in its own backtest.
 
-    losses: as `daily_losses` gives them, of the backtest up to `reference_until` and of the forecasts since.
+    results: as `streams.daily_sums` gives them, or day, rows, loss and baseline_loss alone, of the backtest up to
+    `reference_until` and of the forecasts since. The statistic is that of the signal that is nearest to its limit, or
+    furthest beyond it, and the threshold its limit.
     """
-    found = error_drift(losses, reference_until=reference_until, window_days=window_days)
+    names = calibration.default_signals(task)
+    first = results["day"].min() if results.height else None
+    reference = None if not isinstance(first, date) or first > reference_until else (first, reference_until)
+    found = streams.signals(results, task, reference=reference)
+    standings = [] if reference is None else calibration.standings(found, names, reference_until=reference_until)
+    alarms = [one for one in standings if one.has_alarmed]
+    ratio = calibration.log_ratio(found, reference_until=reference_until)
+    shares = {f"{one.signal}, of its limit": one.statistic / one.limit for one in standings}
+    figures = {
+        "loss over the baseline's": math.exp(ratio[0]) if ratio else float("nan"),
+        "the same in the backtest": math.exp(ratio[1]) if ratio else float("nan"),
+        **shares,
+    }
+    shown = alarms or standings
+    own = calibration.own_rate(found, names, reference_until=reference_until) if reference and standings else None
     return Verdict(
-        passed=not found.has_drifted,
+        passed=not alarms,
         champion=champion,
         as_of=as_of,
-        statistic=found.statistic,
-        threshold=found.threshold,
-        about=_told_errors(found, window_days),
-        is_judged=found.is_judged,
-        figures={
-            name: value
-            for name, value in (
-                ("loss over the baseline's", found.relative),
-                ("the same in the backtest", found.usual),
-            )
-            if math.isfinite(value)
-        },
+        statistic=shown[0].statistic if shown else 0.0,
+        threshold=shown[0].limit if shown else 0.0,
+        about=_told_errors(standings, alarms, own, reference),
+        is_judged=bool(standings),
+        figures={name: value for name, value in figures.items() if math.isfinite(value)},
     )
 
 
@@ -111,11 +120,39 @@ def _median(task: Task) -> int:
     return min(range(len(task.levels)), key=lambda at: abs(task.levels[at] - 0.5), default=0)
 
 
-def _told_errors(found: ErrorDrift, window_days: int) -> str:
-    if not found.is_judged:
-        return f"too early: fewer than {window_days} judged days since the backtest, or too short a backtest"
-    since = "" if found.onset_on is None else f", above its limit since {found.onset_on}"
+def _told_errors(
+    standings: Sequence[Standing],
+    alarms: Sequence[Standing],
+    own: OwnRate | None,
+    reference: tuple[date, date] | None,
+) -> str:
+    if not standings:
+        least = min(calibration.LENGTHS)
+        return f"too early: no results since the backtest, or a backtest of fewer than {least} days"
+    assert reference is not None, "what has no reference has no standing"
+    if alarms:
+        told = "; ".join(
+            f"{one.signal} {one.value:+.3g} (usually {one.usual:+.3g}) since {one.since}: "
+            f"{one.statistic:.1f} of its usual deviations, {one.limit:.1f} allowed"
+            for one in alarms
+        )
+    else:
+        nearest = standings[0]
+        told = (
+            f"{len(standings)} signals within their limits; nearest: {nearest.signal}, "
+            f"{nearest.statistic:.1f} of its usual deviations, {nearest.limit:.1f} allowed"
+        )
+    return f"{told}. {_told_rate(own, (reference[1] - reference[0]).days + 1)}"
+
+
+def _told_rate(own: OwnRate | None, days: int) -> str:
+    """What the own backtest says of false alarms, and what it cannot."""
+    if own is None:
+        return f"Limits are those of simulated worlds: a backtest of {days} days can promise no rate of false alarms"
+    promise = (
+        "" if own.spans * calibration.SPAN_DAYS >= 90 * calibration.LEAST_QUARTERS else ", too few to promise a rate"
+    )
     return (
-        f"loss over the baseline's {found.relative:.3f} in the last {window_days} days, {found.usual:.3f} in the "
-        f"backtest: {found.statistic:+.1f} of its usual deviations{since}"
+        f"Judged by the rest of it, {own.alarms} of {own.spans} spans of {calibration.SPAN_DAYS} days of its backtest "
+        f"would have alarmed (95%: {own.low:.0%} to {own.high:.0%}){promise}; limits are those of simulated worlds"
     )

@@ -8,7 +8,7 @@ policy choose; those of another choice than the matrix's are asked for where a w
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.backtest import Floats, Losses, Walked
 from platform_assets.science.bootstrap import Resampler
-from platform_assets.science.drift import error_drift
 from platform_assets.science.gate import GatePolicy
+from platform_assets.science.monitoring import judge_errors
 from platform_assets.science.retraining import PastRetraining, decide
 from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick
 from platform_assets.science.retraining_policy import RetrainingPolicy
 from platform_assets.science.retraining_triggers import Code, Drift, Error, Operations, Performance, alarm_since
+from platform_assets.science.streams import LEAST_ROWS
+from platform_assets.science.tasks import QUANTILES, Task
 from platform_assets.science.train_on import EVENLY, TrainOn
 
-WINDOW_DAYS: Final = 28  # of the check `error`, and of a performance figure
+WINDOW_DAYS: Final = 28  # of a performance figure
+DAY: Final = timedelta(days=1)
 LEAST_JUDGED: Final = 2  # periods that a champion must have lived through for a challenger to be judged on them
 
 
@@ -45,6 +48,8 @@ class History:
     backtests. `known_at`: when each period begins; `rows`: of sales, known by then. `metric`: name of the loss.
     `has_drifted`: whether the check `feature_drift` fails at the beginning of a period under a champion; None where it
     cannot be told. `make`: what a training on another choice lost in each period, (periods, series), and its seconds.
+    `results`: what became of a training's forecasts from its own period on, as `streams.daily_sums`; where left out the
+    check `error` hears of the losses alone.
     """
 
     losses: Losses
@@ -56,6 +61,8 @@ class History:
     ticks: Callable[[RetrainingPolicy, datetime], Iterable[Tick]] = lambda policy, now: ()
     usually: TrainOn = EVENLY
     make: Callable[[Training], tuple[Floats, float]] | None = None
+    results: Callable[[Training], pl.DataFrame] | None = None
+    task: Task = QUANTILES
     made: dict[Training, tuple[Floats, float]] = field(default_factory=dict)  # once each
     verdicts: dict[tuple[Training, int, str], bool] = field(
         default_factory=dict
@@ -234,21 +241,37 @@ def _has_failed(history: History, kind: str, champion: Training, period: int) ->
 
 
 def _error(history: History, champion: Training, now: int) -> bool:
-    """The check `error` at the beginning of a period: the champion's losses since against its own backtest."""
-    losses, born = history.losses, champion.before
-    start = max(born - losses.lead, 0)
+    """The check `error` at the beginning of a period: the champion's results since against its own backtest."""
+    periods, born = history.losses.periods, champion.before
+    start = max(born - history.lead, 0)
     if born == start:
         return False
-    tested = history.lost(Training(start, champion.on))[start:born]
-    frame = pl.DataFrame(
+    tested = Training(start, champion.on)
+    parts = [_results(history, tested, start, born), _results(history, champion, born, now)]
+    found = judge_errors(
+        pl.concat(parts),
+        history.task,
+        reference_until=periods[born] - DAY,
+        champion=str(born),
+        as_of=periods[now] - DAY,
+    )
+    return not found.passed
+
+
+def _results(history: History, training: Training, begin: int, end: int) -> pl.DataFrame:
+    """What became of a training's forecasts in these periods."""
+    losses = history.losses
+    if history.results is not None:
+        is_within = pl.col("day").is_between(losses.periods[begin], losses.periods[end], closed="left")
+        return history.results(training).filter(is_within)
+    return pl.DataFrame(
         {
-            "day": losses.periods[start:now],
-            "loss": np.concatenate([tested, history.lost(champion)[born:now]]).sum(axis=1),
-            "baseline_loss": losses.baseline[start:now].sum(axis=1),
+            "day": losses.periods[begin:end],
+            "rows": [LEAST_ROWS] * (end - begin),  # how many a sum stands on the matrix does not say
+            "loss": history.lost(training)[begin:end].sum(axis=1),
+            "baseline_loss": losses.baseline[begin:end].sum(axis=1),
         }
     )
-    found = error_drift(frame, reference_until=losses.periods[born - 1], window_days=WINDOW_DAYS)
-    return found.has_drifted
 
 
 def _window(losses: Losses) -> int:

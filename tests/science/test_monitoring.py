@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from platform_assets.errors import SchemaError
-from platform_assets.science import monitoring
+from platform_assets.science import monitoring, streams
 from platform_assets.science.tasks import TASKS
 
 QUANTILES, PROBABILITY = TASKS["quantiles"], TASKS["probability"]
@@ -77,21 +77,78 @@ def test_frames_of_other_lengths_are_refused() -> None:
         monitoring.daily_losses(rows, said, said.head(1), QUANTILES, label="units")
 
 
-def losses(ratios: list[float]) -> pl.DataFrame:
+def results(ratios: list[float], covered: float = 1.0) -> pl.DataFrame:
+    """Daily sums of 400 rows: losses over the baseline's, and quantiles that hold `covered` of what they promise."""
     days = [DAY + timedelta(days=at) for at in range(len(ratios))]
-    return pl.DataFrame({"day": days, "loss": ratios, "baseline_loss": [1.0] * len(ratios)})
+    below = {
+        f"below {name}": [400.0 * level * (covered if at >= 84 else 1.0) for at in range(len(ratios))]
+        for name, level in zip(QUANTILES.outputs, QUANTILES.levels, strict=True)
+    }
+    schema = {"day": pl.Date, "loss": pl.Float64, **dict.fromkeys(below, pl.Float64)}
+    return pl.DataFrame({"day": days, "loss": ratios, **below}, schema=schema).with_columns(
+        rows=pl.lit(400), baseline_loss=pl.lit(1.0)
+    )
 
 
 @pytest.mark.parametrize(
-    ("since", "passed", "is_judged"),
-    [([0.8] * 40, True, True), ([1.2] * 40, False, True), ([1.2] * 20, True, False), ([], True, False)],
+    ("since", "covered", "passed", "is_judged"),
+    [
+        ([0.8] * 40, 1.0, True, True),
+        ([1.2] * 40, 1.0, False, True),
+        ([0.8] * 40, 0.7, False, True),
+        ([1.2] * 3, 1.0, True, True),  # too short to say so
+        ([], 1.0, True, False),
+    ],
 )
-def test_the_error_check_says_what_it_compared(since: list[float], passed: bool, is_judged: bool) -> None:
+def test_the_error_check_says_what_it_compared(
+    since: list[float], covered: float, passed: bool, is_judged: bool
+) -> None:
+    """And names the signals that alarm, since when, each statistic and its limit."""
     last = DAY + timedelta(days=83)
-    found = monitoring.judge_errors(losses([0.8] * 84 + since), reference_until=last, champion="7", as_of=last)
+    found = monitoring.judge_errors(
+        results([0.8] * 84 + since, covered), QUANTILES, reference_until=last, champion="7", as_of=last
+    )
     assert (found.passed, found.is_judged) == (passed, is_judged)
     assert found.metadata["champion"] == "7"
     assert found.metadata["as_of"] == last.isoformat()
     assert set(found.metadata) >= {"statistic", "threshold", "about"}
     assert all(np.isfinite(value) for value in found.metadata.values() if isinstance(value, float))
-    assert ("0.800 in the backtest" in found.about) == is_judged
+    assert (found.statistic > found.threshold) == (not passed)
+    assert ("usually" in found.about) == (not passed)
+    if is_judged:
+        assert found.figures["the same in the backtest"] == pytest.approx(0.8)
+        assert "0 of 3 spans" in found.about
+        assert "too few to promise a rate" in found.about
+    if not passed:
+        name = streams.OVER_BASELINE if covered == 1.0 else streams.UPPER_COVERAGE
+        assert f"{name} " in found.about
+        assert "since 2025-0" in found.about
+
+
+def test_a_hard_time_for_the_baseline_too_is_no_error() -> None:
+    """Christmas costs every forecast more: only the loss over a baseline's says something about the model."""
+    last = DAY + timedelta(days=83)
+    harder = results([0.8] * 140).with_columns(
+        pl.when(pl.col("day") > last).then(pl.col(name) * 5.0).otherwise(pl.col(name))
+        for name in ("loss", "baseline_loss")
+    )
+    assert monitoring.judge_errors(harder, QUANTILES, reference_until=last, champion="7", as_of=last).passed
+
+
+@pytest.mark.parametrize("step", [1, 7])
+def test_weekly_periods_and_closed_days_are_windows_of_as_many_days(step: int) -> None:
+    """Counted in rows, 28 days of a weekly source would be 28 weeks."""
+    rows = results([0.8] * 126 + [1.3] * 63).gather_every(step)
+    rows = rows if step == 7 else rows.filter(pl.col("day").dt.weekday() != 6)
+    until = DAY + timedelta(days=125)
+    found = monitoring.judge_errors(
+        rows.select("day", "rows", "loss", "baseline_loss"), QUANTILES, reference_until=until, champion="7", as_of=until
+    )
+    assert not found.passed
+    assert found.figures["loss over the baseline's"] == pytest.approx(1.3)
+
+
+def test_nothing_judged_is_nothing_wrong() -> None:
+    found = monitoring.judge_errors(results([]), QUANTILES, reference_until=DAY, champion="7", as_of=DAY)
+    assert found.passed
+    assert not found.is_judged
