@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-COLUMNS = 20
 MOVED = 1.002  # so little that p-values say something
 TOLERANCES = (1e-9, 1e-3)  # relative: of a statistic, and of a p-value, which we take from a limit and scipy from a sum
 STATISTICS = ("ks", "wasserstein")
@@ -49,7 +48,7 @@ def column(number: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return drawn(), drawn() * MOVED
 
 
-def perennial(statistic: str, rows: int, *, one_at_a_time: bool) -> Iterator[tuple[str, Any]]:
+def perennial(statistic: str, rows: int, columns: int, *, one_at_a_time: bool) -> Iterator[tuple[str, Any]]:
     """Reference by reference, then comparison by comparison; or both for each column, where memory is scarce."""
     import polars as pl
     import scipy.special  # noqa: F401  # before the clock runs, as the peers import theirs
@@ -65,7 +64,7 @@ def perennial(statistic: str, rows: int, *, one_at_a_time: bool) -> Iterator[tup
         return found, distances.kolmogorov_smirnov_p(found, kept.values.size, present.values.size)
 
     kept: dict[int, Any] = {}
-    for group in [[number] for number in range(COLUMNS)] if one_at_a_time else [list(range(COLUMNS))]:
+    for group in [[number] for number in range(columns)] if one_at_a_time else [list(range(columns))]:
         for number in group:
             before = pl.Series("x", column(number, rows)[0])
             yield "start", None
@@ -78,11 +77,11 @@ def perennial(statistic: str, rows: int, *, one_at_a_time: bool) -> Iterator[tup
             yield "compare", compared(reference, now)
 
 
-def scipy(statistic: str, rows: int, *, one_at_a_time: bool) -> Iterator[tuple[str, Any]]:
+def scipy(statistic: str, rows: int, columns: int, *, one_at_a_time: bool) -> Iterator[tuple[str, Any]]:
     """Both samples sorted anew for each column."""
     from scipy import stats
 
-    for number in range(COLUMNS):
+    for number in range(columns):
         before, now = column(number, rows)
         yield "start", None
         if statistic == "wasserstein":
@@ -92,14 +91,14 @@ def scipy(statistic: str, rows: int, *, one_at_a_time: bool) -> Iterator[tuple[s
             yield "compare", (float(found.statistic), float(found.pvalue))
 
 
-def evidently(statistic: str, rows: int, *, one_at_a_time: bool) -> Iterator[tuple[str, Any]]:
+def evidently(statistic: str, rows: int, columns: int, *, one_at_a_time: bool) -> Iterator[tuple[str, Any]]:
     """One report over all columns; it answers with the p-value, or with the distance over the deviation."""
     import pandas as pd  # pyright: ignore[reportMissingImports]
     from evidently import DataDefinition, Dataset, Report  # pyright: ignore[reportMissingImports]
     from evidently.metrics import ValueDrift  # pyright: ignore[reportMissingImports]
 
-    names = [f"c{number}" for number in range(COLUMNS)]
-    pairs = [column(number, rows) for number in range(COLUMNS)]
+    names = [f"c{number}" for number in range(columns)]
+    pairs = [column(number, rows) for number in range(columns)]
     scales = [max(float(np.std(before)), 0.001) for before, _ in pairs]
     frames = [pd.DataFrame(dict(zip(names, side, strict=True))) for side in zip(*pairs, strict=True)]
     del pairs
@@ -117,11 +116,11 @@ def evidently(statistic: str, rows: int, *, one_at_a_time: bool) -> Iterator[tup
 ENGINES = {"perennial": perennial, "scipy": scipy, "evidently": evidently}
 
 
-def measured(engine: str, statistic: str, rows: int, one_at_a_time: bool) -> dict[str, Any]:
+def measured(engine: str, statistic: str, rows: int, columns: int, one_at_a_time: bool) -> dict[str, Any]:
     """Figures of one engine in this process: CPU seconds of each part, peak memory, answers."""
     spent, answers, start = {"prepare": 0.0, "compare": 0.0}, [], 0.0
     start_mb: float | None = None
-    for part, answer in ENGINES[engine](statistic, rows, one_at_a_time=one_at_a_time):
+    for part, answer in ENGINES[engine](statistic, rows, columns, one_at_a_time=one_at_a_time):
         if part == "start":
             start_mb = peak_mb() if start_mb is None else start_mb
             start = time.process_time()
@@ -139,7 +138,8 @@ def peak_mb() -> float:
 def start(engine: str, statistic: str, rows: int, options: argparse.Namespace) -> dict[str, Any]:
     """Figures of one run in a process of its own, or `failed` with the reason."""
     python = options.evidently_python if engine == "evidently" else sys.executable
-    command = [python, "-W", "ignore", __file__, "--engine", engine, "--statistics", statistic, "--rows", str(rows)]
+    sizes = ["--rows", str(rows), "--columns", str(options.columns)]
+    command = [python, "-W", "ignore", __file__, "--engine", engine, "--statistics", statistic, *sizes]
     environment = {**os.environ, "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "DO_NOT_TRACK": "1"}
     if engine != "evidently":
         environment["PYTHONPATH"] = str(ROOT)
@@ -160,7 +160,7 @@ def compare(ours: list[list[float]], theirs: list[list[float]]) -> str:
 
 def case(statistic: str, rows: int, engines: list[str], options: argparse.Namespace) -> dict[str, Any]:
     """The case's table, printed."""
-    print(f"\n{COLUMNS} columns x {rows:,} rows against as many, {statistic}", flush=True)
+    print(f"\n{options.columns} columns x {rows:,} rows against as many, {statistic}", flush=True)
     runs: dict[str, list[dict[str, Any]]] = {engine: [] for engine in engines}
     for _ in range(options.rounds):
         for engine in engines:
@@ -201,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", help="rows of a column, separated by commas; 1e6 by default, 1e6,1e7 with --full")
     parser.add_argument("--full", action="store_true", help="the sizes of the documentation (some ten minutes)")
+    parser.add_argument("--columns", type=int, default=20, help="of five kinds in turn")
     parser.add_argument("--statistics", default=",".join(STATISTICS))
     parser.add_argument("--evidently-python", help="interpreter with evidently; up to 1M rows")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each engine, in turn; the quickest counts")
@@ -212,7 +213,7 @@ def main() -> None:
     options = parser.parse_args()
     sizes = [int(float(size)) for size in (options.rows or ("1e6,1e7" if options.full else "1e6")).split(",")]
     if options.engine:
-        print(json.dumps(measured(options.engine, options.statistics, sizes[0], sizes[0] > 10**6)))
+        print(json.dumps(measured(options.engine, options.statistics, sizes[0], options.columns, sizes[0] > 10**6)))
         return
     everything: dict[str, Any] = {}
     for rows in sizes:
