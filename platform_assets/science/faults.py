@@ -283,5 +283,11 @@ class _Chain:
                 continue
             alike = self.series[window[same], number][~self.doubted[window[same], number]]
             alike = alike[np.argmax(alike > 0) :]  # before its first line it had not opened
-            if len(alike) >= WEEKDAYS and (alike > 0).all():
+            if len(alike) >= WEEKDAYS and (alike > 0).all() and self._gaps(int(number), window) <= 1:
                 yield int(number)
+
+    def _gaps(self, number: int, window: NDArray[np.int64]) -> int:
+        """Recent periods without a line, on weekdays on which the segment has some: who sells now and then is silent now and then."""
+        kept = [n for n in window if not self.doubted[n, number]][-KNOWN_PERIODS:]
+        open_on = {self.periods[n].weekday() for n in window if self.series[n, number] > 0}
+        return sum(int(self.series[n, number] == 0) for n in kept if self.periods[n].weekday() in open_on)

@@ -98,7 +98,7 @@ def test_an_opening_and_a_closing_store() -> None:
     assert 80 < len(gone) < 130
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.6, 1.0, 1.5, 3.0, 8.0]), st.sampled_from(NAMES), st.booleans())
 def test_a_change_of_all_hides_and_makes_no_fault(seed: int, level: float, store: str, is_faulty: bool) -> None:
     world = over("abcd", range(40, 50), {"units": level})
