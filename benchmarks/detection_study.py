@@ -1,7 +1,7 @@
 """What each detector of a change in the stream of results is worth on simulated worlds, and the limits that it needs.
 
 Each null world is a retailer of 300 series to whom nothing happens; some of them also live through each scenario of the
-simulator (see detection_worlds.py). Limits are chosen on one half of the worlds and measured on the other, both ways: false
+simulator (see detection_worlds.py). Limits are chosen on nine tenths of the worlds and measured on the others, in turn: false
 alarms within 90 days of a champion's going live, and how often and how soon a scenario is found within 90 days of its
 onset. Of the default combination the limits on all worlds, by length of the own backtest, are printed as the constants
 of `science/calibration.py`.
@@ -32,8 +32,8 @@ Signals = dict[str, Floats]  # name -> (2, days): value and rows, from the backt
 
 OWN_DAYS: Final = 84  # of the backtest that all but the table of limits go by: three origins of 28 days
 SPAN: Final = 90
-ALLOWED: Final = 0.005  # of the worlds that a combination's limits are chosen on: half of what is promised
-ALONE: Final = 0.01  # the same for a detector alone
+FOLDS: Final = 10  # limits are chosen on nine and measured on the tenth
+ALLOWED: Final = 0.0075  # of the worlds that limits are chosen on: less than is promised, as others will be met
 FLOOR_FACTOR: Final = 1.3  # floors are so many times the median spread of a null world's own backtest
 TAIL: Final = 0.975  # a signal's share in a combination's limits is this quantile of its greatest statistics
 FIRST_SEED, FIRST_FULL = 100, 250  # first world, and first of those that live through each scenario
@@ -116,6 +116,12 @@ def delay(path: Floats) -> float:
     return float(beyond[0] + 1) if beyond.size else float("inf")
 
 
+def is_long_enough(signal: str, length: int) -> bool:
+    """Whether a backtest judges a signal: it holds the windows of a week once, longer ones twice."""
+    window = streams.window_days(signal)
+    return length >= (window if window == streams.WINDOW_DAYS else 2 * window)
+
+
 def limits_for(maxima: Floats, allowed: float) -> Floats:
     """A limit for each column so that of the rows, worlds, a share of `allowed` at most has one beyond its limit."""
     tail = np.maximum(np.quantile(maxima, TAIL, axis=0), 1e-9)
@@ -152,13 +158,13 @@ class Study:
     def measured(
         self, pairs: Sequence[tuple[str, str]], allowed: float, *, noise: float = 1.0
     ) -> tuple[int, dict[str, list[float]]]:
-        """False alarms, and each scenario's delays, by limits of the other half of the worlds."""
+        """False alarms, and each scenario's delays, by limits of the other folds' worlds."""
         paths = [self.paths(*pair) for pair in pairs]
         used = paths if noise == 1.0 else [self.paths(*pair, noise=noise) for pair in pairs]
         maxima = np.array([[greatest(path[seed]["none"]) for path in paths] for seed in self.seeds])
         alarms, delays = 0, {name: list[float]() for name in SCENARIOS}
-        half = np.arange(len(self.seeds)) % 2 == 0
-        for measured in (half, ~half):
+        for fold in range(FOLDS):
+            measured = np.arange(len(self.seeds)) % FOLDS == fold
             limits = limits_for(maxima[~measured], allowed)
             for seed in np.array(self.seeds)[measured]:
                 of = {
@@ -201,10 +207,10 @@ def table(study: Study) -> list[str]:
         "coverage, weekday profile, bias, loss of 7 against 28": ([(window, name) for name in FIRST_TRY], ALLOWED),
     }
     for name in dict.fromkeys([*calibration.DEFAULT, *LISTENED, *FIRST_TRY, streams.coverage_of("q990")]):
-        sets[f"window, {name}"] = ([(window, name)], ALONE)
+        sets[f"window, {name}"] = ([(window, name)], ALLOWED)
     for detector in PATHS:
         for name in LISTENED:
-            sets[f"{detector}, {name}"] = ([(detector, name)], ALONE)
+            sets[f"{detector}, {name}"] = ([(detector, name)], ALLOWED)
     for title, (pairs, allowed) in sets.items():
         alarms, delays = study.measured(pairs, allowed)
         rows.append(shown(title, alarms, len(study.seeds), delays))
@@ -241,7 +247,7 @@ def constants(out: Path, study: Study) -> list[str]:
                 path = statistic(arrays, arrays, name, length, study.floors[name])
                 maxima[row, column] = float("nan") if np.isnan(path).all() else greatest(path)
         for chosen, allowed in ((list(range(len(calibration.DEFAULT))), ALLOWED), ([len(names) - 1], ALLOWED)):
-            judged = [column for column in chosen if not np.isnan(maxima[:, column]).any()]
+            judged = [column for column in chosen if is_long_enough(names[column], length)]
             limits = dict(zip(judged, limits_for(maxima[:, judged], allowed), strict=True))
             for column in chosen:
                 by_length[names[column]].append(float(limits.get(column, float("inf"))))

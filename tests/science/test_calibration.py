@@ -5,8 +5,6 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from platform_assets.science import calibration, streams
@@ -84,11 +82,10 @@ def test_too_short_a_backtest_judges_nothing(days: int, is_judged: bool) -> None
     assert bool(found) == is_judged
 
 
-@given(st.integers(0, 400), st.integers(0, 400))
-def test_a_longer_backtest_has_no_higher_limit(one: int, other: int) -> None:
-    short, long = sorted((one, other))
-    for name in calibration.LIMITS:
-        assert calibration.limit_of(name, long) <= calibration.limit_of(name, short)
+@pytest.mark.parametrize(("days", "at"), [(7, 0), (13, 0), (14, 1), (83, 3), (84, 4), (900, 5)])
+def test_a_limit_is_that_of_the_longest_backtest_that_is_no_longer(days: int, at: int) -> None:
+    assert calibration.limit_of(SIGNAL, days) == calibration.LIMITS[SIGNAL][at]
+    assert calibration.limit_of(SIGNAL, 6) == float("inf")
 
 
 def test_every_default_signal_has_limits_and_a_floor() -> None:
