@@ -34,7 +34,7 @@ def commands() -> dict[str, set[str]]:
     """Command of `perennial` to its options, those of its own commands among them."""
 
     def options(command: Any) -> set[str]:
-        own = {option for parameter in command.params for option in parameter.opts}
+        own = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         return own.union(*map(options, getattr(command, "commands", {}).values()))
 
     group: Any = typer.main.get_command(cli.app)
