@@ -164,6 +164,7 @@ def test_by_hand_lifted_and_refused_until_everything_follows(sound: World) -> No
     assert listed(world.settings)[0]["quarantines"][0]["status"] == "lifted"
 
 
+@pytest.mark.long
 def test_a_run_that_dies_before_it_has_written_holds_retrainings_and_the_repeated_one_leaves_the_fault_out(
     sound: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
