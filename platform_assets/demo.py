@@ -27,6 +27,7 @@ Echo = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 LAUNCHER = "perennial/launcher"  # tag of the demo's own runs
 M_MMAP_THRESHOLD = -3  # malloc.h
+LONG_STEP_SECONDS = 2.0  # of a step after which it is worth half a second to give its memory back
 FIRST_MODEL = "demand"  # its champion is what the demo is about; the others follow
 
 
@@ -205,10 +206,10 @@ def _run(
         elif event.event_type is DagsterEventType.STEP_START:
             began[event.step_key] = time.monotonic()
         elif event.event_type is DagsterEventType.STEP_SUCCESS:
-            give_memory_back()
-            echo(
-                f"    {event.step_key.replace('__', '/')}: {time.monotonic() - began.get(event.step_key, time.monotonic()):.1f} s"
-            )
+            seconds = time.monotonic() - began.get(event.step_key, time.monotonic())
+            if seconds >= LONG_STEP_SECONDS:
+                give_memory_back()
+            echo(f"    {event.step_key.replace('__', '/')}: {seconds:.1f} s")
         elif event.event_type is DagsterEventType.STEP_FAILURE:
             echo(f"    {event.step_key.replace('__', '/')}: FAILED")
 

@@ -96,7 +96,12 @@ def test_each_content_asks_once_for_its_months(retail: Sandbox, watch: Watch) ->
         "online_retail/quarantine",
         "sales",
     }
-    assert {key.name for key in by_file[one.name].asset_check_keys or []} == {"contract", "volume", "accounting", "segments"}
+    assert {key.name for key in by_file[one.name].asset_check_keys or []} == {
+        "contract",
+        "volume",
+        "accounting",
+        "segments",
+    }
     assert {request.tags["dagster/max_runtime"] for request in requests} == {"3600"}, "a dead run blocks the others"
     # Killed between the request and the run: the same run keys, so that the daemon launches nothing twice.
     assert {request.run_key for request in watch.tick()[0]} == {request.run_key for request in requests}
