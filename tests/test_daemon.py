@@ -33,7 +33,11 @@ from tests.small import (
 )
 
 PATIENCE_SECONDS = 420
-RECIPE = {"parameters": {"rounds": 60, "learning_rate": 0.2}, "rows_per_series": 100}
+RECIPE = {
+    "parameters": {"rounds": 60, "learning_rate": 0.2},
+    "rows_per_series": 100,
+    "retraining": {"when": ["drift", "error"]},
+}
 MONITORING = dg.AssetKey(["demand", "monitoring"])
 NEXT_ON = LAST_ON + timedelta(days=1)
 ISSUED_AT = datetime(2025, 2, 23, 23, tzinfo=UTC)  # the midnight in Berlin that ends LAST_ON
