@@ -28,7 +28,8 @@ def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
         lines += [*_lived(lived), ""]
     lines += [
         f"state:  {settings.state}",
-        f"{done}; {outcome['seconds']:.0f} s, {_champion_after(outcome)}peak memory {outcome['peak_bytes'] / 1e9:.2f} GB (process tree)",
+        f"{done}; {outcome['seconds']:.0f} s, peak memory {outcome['peak_bytes'] / 1e9:.2f} GB (process tree)"
+        f"{_champion_after(outcome)}",
         "next:   make dev                               the graph in the UI",
     ]
     if first is not None:
@@ -59,7 +60,7 @@ def _standing(settings: Settings, answer: dict[str, Any]) -> list[str]:
 
 def _champion_after(outcome: dict[str, Any]) -> str:
     after = outcome["seconds_to_champion"]
-    return f"the first champion after {after:.0f} s, " if after else ""
+    return f"; the first champion after {after:.0f} s" if after else ""
 
 
 def _lived(story: dict[str, Any]) -> list[str]:

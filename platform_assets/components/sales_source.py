@@ -147,6 +147,12 @@ class SalesSource(dg.Component, dg.Model, dg.Resolvable):
     starts_on: Day = Field(default=None, description="No line may be older.")
     ends_on: Day = Field(default=None, description="No line may be younger.")
     ended: bool = Field(default=False, description="No more lines will come: it is complete, not stale.")
+    on_time_hours: int = Field(
+        default=36,
+        ge=0,
+        description="From the end of a period: a first delivery within them counts as known at that end, a later one when it "
+        "came. More for a source whose days come by the week.",
+    )
     country: str | None = Field(default=None, description="ISO country of public holidays.")
     subdivision: str | None = Field(default=None, description="ISO subdivision of public holidays.")
     overstock_cost: float = Field(default=0.1, ge=0, description="Cost of a unit left over, as a share of its price.")

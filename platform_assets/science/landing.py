@@ -14,7 +14,6 @@ from platform_assets.errors import ContractError
 from platform_assets.science.kinds import SHOWN, Column
 from platform_assets.science.source import Source
 
-ON_TIME = timedelta(hours=36)  # after the end of its period a first delivery still counts as known at that end
 INSTANT = pl.Datetime("us", "UTC")
 EARLIEST = date(1970, 1, 2)  # on 1970-01-01 a zero was read as a date
 LATEST = date(9999, 1, 1)  # Parquet holds days after the year 9999, Python does not
@@ -150,7 +149,7 @@ def land(delivery: Delivery, source: Source) -> pl.DataFrame:
     known = ends
     if delivery.arrived_at is not None and not source.is_ended:
         arrived = pl.lit(delivery.arrived_at, dtype=INSTANT)
-        known = pl.when(ends + ON_TIME < arrived).then(arrived).otherwise(ends)
+        known = pl.when(ends + timedelta(hours=source.on_time_hours) < arrived).then(arrived).otherwise(ends)
     return delivery.lines.with_columns(
         file_name=pl.lit(delivery.name), file_digest=pl.lit(delivery.digest[:16]), known_at=known
     )

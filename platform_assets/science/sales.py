@@ -1,12 +1,12 @@
 """From accepted lines to the `sales` and `plans` contracts, and how a correction enters them."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
-from platform_assets.science.landing import INSTANT, ON_TIME, local_instant, period_end
+from platform_assets.science.landing import INSTANT, local_instant, period_end
 from platform_assets.science.quarantine import series_id
 from platform_assets.science.source import Source
 
@@ -167,7 +167,7 @@ def plans(announced: Sequence[tuple[pl.DataFrame, datetime | None]], source: Sou
         rows = _placed_plans(said, source, starts_on)
         if arrived_at is not None and not source.is_ended:
             arrived = pl.lit(arrived_at, dtype=INSTANT)
-            late = pl.col("event_at") + ON_TIME < arrived
+            late = pl.col("event_at") + timedelta(hours=source.on_time_hours) < arrived
             rows = rows.with_columns(known_at=pl.when(late).then(arrived).otherwise("event_at"))
         newest = standing.sort("known_at").unique(key, keep="last", maintain_order=True)
         both = rows.join(newest, on=key, how="left", suffix="_old", maintain_order="left")

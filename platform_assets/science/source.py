@@ -90,6 +90,7 @@ class Source:
     starts_on: date | None = None
     ends_on: date | None = None
     is_ended: bool = False
+    on_time_hours: int = 36  # from the end of a period, in which a first delivery still counts as known at that end
     country: str | None = None
     subdivision: str | None = None
     overstock_cost: float = 0.1
@@ -127,6 +128,8 @@ class Source:
             found.append(f"plans: unknown roles {unknown}; known: {', '.join(PLAN_ROLES)}")
         if self.subdivision is not None and self.country is None:
             found.append("subdivision: give the `country` that it is a part of")
+        if self.on_time_hours < 0:
+            found.append(f"on_time_hours: {self.on_time_hours}, expected at least 0")
         if self.frequency == "day" and self.dated != "start":
             found.append("dated: only a weekly source can say `end` or `day`")
         return found

@@ -52,8 +52,7 @@ class Sandbox:
     ) -> None:
         self.folder = folder or SOURCES / source
         about = SalesSource.model_validate(yaml.safe_load((self.folder / "defs.yaml").read_text())["attributes"])
-        if simulate is not None:
-            about = about.model_copy(update={"simulate": simulate})
+        about = about.model_copy(update={"on_time_hours": 36} | ({} if simulate is None else {"simulate": simulate}))
         self.source: Source = about.source(source, self.folder)
         self.clock, self.ledger, self.tables = (
             Clock(),

@@ -12,6 +12,7 @@ from platform_assets.definitions import assemble
 from platform_assets.science.retraining_policy import RetrainingPolicy
 from platform_assets.science.retraining_triggers import Drift, Error
 from resources.deployment import Settings
+from sensors.evidence import CHECKS
 from sensors.retraining import gather
 
 MONTH = "2025-12-01"
@@ -88,9 +89,11 @@ def test_a_failed_blocking_check_of_a_view_holds_the_forecasts(
     assert {"demand/predictions", "online/demand_history"} <= ticks.next()
 
 
-@pytest.mark.parametrize("model", ["demand", "demand_deep", "dormant"])
-def test_drift_asks_each_models_job_for_one_run_unless_data_checks_fail(
-    graph: dg.Definitions, instance: dg.DagsterInstance, model: str
+@pytest.mark.parametrize(
+    ("model", "check"), [("demand", "error"), ("demand_deep", "feature_drift"), ("dormant", "feature_drift")]
+)
+def test_an_alarm_asks_each_models_job_for_one_run_unless_data_checks_fail(
+    graph: dg.Definitions, instance: dg.DagsterInstance, model: str, check: str
 ) -> None:
     repository = graph.get_repository_def()
     sensor = repository.get_sensor_def(f"{model}_retraining")
@@ -103,7 +106,7 @@ def test_drift_asks_each_models_job_for_one_run_unless_data_checks_fail(
 
     said = {"champion": dg.MetadataValue.text("1"), "as_of": dg.MetadataValue.text("2025-12-20")}
     watched = dg.AssetKey(names.model_key(model, "monitoring"))
-    instance.report_runless_asset_event(dg.AssetCheckEvaluation(watched, "feature_drift", False, said))
+    instance.report_runless_asset_event(dg.AssetCheckEvaluation(watched, check, False, said))
     lines = dg.AssetKey(names.lines_key("simulator"))
     contract = next(
         n.key for n in graph.resolve_asset_graph().asset_check_nodes if n.blocking and n.key.asset_key == lines
@@ -115,7 +118,7 @@ def test_drift_asks_each_models_job_for_one_run_unless_data_checks_fail(
     instance.report_runless_asset_event(dg.AssetCheckEvaluation(lines, contract.name, True, {}, blocking=True))
     request = tick()
     assert isinstance(request, dg.RunRequest)
-    assert request.tags[names.TAG_CAUSE] == "drift/1/2025-12-20"
+    assert request.tags[names.TAG_CAUSE] == f"{CHECKS[check]}/1/2025-12-20"
     job = repository.get_job(str(sensor.job_name))
     assert {names.model_key(model, "training_set")[1], "candidate"} <= {
         key.path[-1] for key in job.asset_layer.selected_asset_keys
