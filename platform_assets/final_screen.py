@@ -3,6 +3,7 @@
 from typing import Any
 
 from platform_assets.answers import Answer, known_models, why_champion
+from platform_assets.demo import FIRST_MODEL
 from platform_assets.story import EVENTS, SHOCK_WEEK, WEEKS, WORTH
 from resources.deployment import Settings
 from resources.ledger import Ledger
@@ -23,9 +24,10 @@ def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
     first = next((model for model, answer in champions.items() if answer["champion"]), None)
     did = [*outcome["ran"], *([f"{len(outcome['weeks'])} weeks"] if outcome["weeks"] else [])]
     done = "nothing had to be done: same data, same code" if not did else f"did: {', '.join(did)}"
-    lived = Ledger(settings.ledger_url).completed(WORTH)
+    ledger = Ledger(settings.ledger_url)
+    lived = ledger.completed(WORTH)
     if lived is not None:
-        lines += [*_lived(lived), ""]
+        lines += [*_lived(lived, ledger, settings.source), ""]
     lines += [
         f"state:  {settings.state}",
         f"{done}; {outcome['seconds']:.0f} s, peak memory {outcome['peak_bytes'] / 1e9:.2f} GB (process tree)"
@@ -63,17 +65,23 @@ def _champion_after(outcome: dict[str, Any]) -> str:
     return f"; the first champion after {after:.0f} s" if after else ""
 
 
-def _lived(story: dict[str, Any]) -> list[str]:
-    """The weeks after the history: who answered, and what it was worth against the first champion."""
-    lines = [f"{WEEKS} weeks later         who answered     loss   the first champion's"]
+def _lived(story: dict[str, Any], ledger: Ledger, source: str) -> list[str]:
+    """The weeks after the history: what happened, who answered, and what it was worth against the first champion."""
+    lines = [f"{WEEKS} weeks later{'':<48}answered by     loss   @1 alone"]
     for week in story["weeks"]:
-        who, number = "@".join(["", *week["model_version"]]), week["week"]
-        lines.append(f"  week {number}{EVENTS.get(number, ''):<44}{who:<6}{week['loss']:>9,.0f}{week['alone']:>9,.0f}")
-    return [
-        *lines,
-        f"  retraining is worth {_gain(story['last'])} of the last week's loss, {_gain(story['since_shock'])} since week {SHOCK_WEEK}",
-    ]
+        who, number = "/".join(f"@{version}" for version in week["model_version"]), week["week"]
+        told = f"  week {number}  {EVENTS.get(number, '')}"
+        lines.append(f"{told:<61}{who:<11}{week['loss']:>9,.0f}{week['alone']:>11,.0f}")
+    for found in ledger.quarantines(source):
+        if found.action == "found":
+            lines.append(f"  quarantined  {found.segment}, {found.first_on} to {found.last_on}: {found.reason}")
+    for cause in ledger.causes(FIRST_MODEL):
+        lines.append(f"  retrained    {cause.at:%Y-%m-%d}: {cause.reason}")
+    since = f"{_gain(story['since_shock'])} of all since week {SHOCK_WEEK}"
+    return [*lines, f"  saved        {_gain(story['last'])} of week {WEEKS}'s loss, {since}, beside @1 alone"]
 
 
 def _gain(gain: dict[str, float | None]) -> str:
-    return f"{gain['estimate']:.1%} [{gain['low']:.1%}, {gain['high']:.1%}]"
+    if None in gain.values():
+        return "an unknown share"
+    return f"{gain['estimate']:+.1%} [{gain['low']:+.1%}, {gain['high']:+.1%}]"

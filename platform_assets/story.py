@@ -33,9 +33,9 @@ WEEK: Final = timedelta(days=7)
 FAULT_WEEKS: Final = (2, 3)  # one store's units are ten times too many
 SHOCK_WEEK: Final = 4  # all prices rise by 30% in real terms, for good
 EVENTS: Final = {  # what the world does, and the platform is not told
-    FAULT_WEEKS[0]: "; one store's feed is wrong by a factor of ten",
-    FAULT_WEEKS[0] + 1: "; it still is",
-    SHOCK_WEEK: "; all prices rise by 30% in real terms, for good",
+    FAULT_WEEKS[0]: "one store's feed is wrong by a factor of ten",
+    FAULT_WEEKS[0] + 1: "it still is",
+    SHOCK_WEEK: "all prices rise by 30% in real terms, for good",
 }
 ARRIVES_AT: Final = clock_time(4)  # UTC: files come in the early morning after a week's last day
 WORTH: Final = "demo/story/worth"  # of the ledger
@@ -83,7 +83,7 @@ def live(settings: Settings, model: str, instance: dg.DagsterInstance, run: Run,
     world = future(settings) if todo else None
     for number, (first_on, last_on) in todo.items():
         assert world is not None
-        echo(f"week {number} of {WEEKS}: {first_on} to {last_on}{EVENTS.get(number, '')}")
+        echo(": ".join([f"week {number} of {WEEKS}, {first_on} to {last_on}", *filter(None, [EVENTS.get(number)])]))
         lay(settings, world, f"week_{number}", first_on, last_on)
         at = datetime.combine(last_on + timedelta(days=1), ARRIVES_AT, UTC)
         pass_by(Platform(replace(settings, now=at), model, instance, run, echo), first_on, last_on)

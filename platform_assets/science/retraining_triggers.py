@@ -107,7 +107,7 @@ class Error(Checked):
 
     @property
     def told(self) -> str:
-        return f"the champion's loss over a baseline's has left the range of its backtest ({self.alarms})"
+        return f"what has become of the champion's forecasts has left the range of its backtest ({self.alarms})"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From a drift of demand_deep to the pods that its retraining starts: the sensor's own request, on the cluster's definitions.
+"""From an alarm of demand_deep to the pods that its retraining starts: the sensor's own request, on the cluster's definitions.
 
 Nothing is simulated but the API server. Rewrite the golden files after a review: UPDATE_GOLDEN=1 make test
 """
@@ -37,13 +37,11 @@ class Cluster:
         self.ledger = Ledger(f"sqlite:///{state / 'ledger.db'}")  # the cluster's is PostgreSQL, by URL
 
     def request(self, instance: dg.DagsterInstance, model: str) -> tuple[str, dg.RunRequest]:
-        """Job and run that the model's sensor asks for once its inputs have drifted under champion 1."""
+        """Job and run that the model's sensor asks for once its errors alarm under champion 1."""
         monitoring = dg.AssetKey(names.model_key(model, "monitoring"))
         self.ledger.promote(model, from_version=None, to_version="1", reason="better", evidence={}, at=NOW)
         facts: dict[str, Any] = {"champion": "1", "as_of": "2025-12-31", "statistic": 0.9, "threshold": 0.5}
-        instance.report_runless_asset_event(
-            dg.AssetCheckEvaluation(monitoring, "feature_drift", passed=False, metadata=facts)
-        )
+        instance.report_runless_asset_event(dg.AssetCheckEvaluation(monitoring, "error", passed=False, metadata=facts))
         sensor = self.repository.get_sensor_def(f"{model}_retraining")
         context = dg.build_sensor_context(
             instance=instance,
@@ -147,7 +145,7 @@ def test_the_request_of_the_sensor_says_why(cluster: Cluster) -> None:
         job, request = cluster.request(instance, MODEL)
     assert job == names.retraining_job(MODEL)
     assert request.tags[names.TAG_MODEL] == MODEL
-    assert request.tags[names.TAG_CAUSE].startswith("drift/")
+    assert request.tags[names.TAG_CAUSE].startswith("error/")
     assert "0.9" in request.tags[names.TAG_REASON]
 
 
