@@ -249,10 +249,13 @@ class _Chain:
         judged = np.setdiff1d(judged[self.series[at, judged] > 0], outside)
         if len(judged) < 2:
             return
-        own = np.vstack([past[:, judged], table[at, judged]]) - np.nanmedian(past[:, judged], axis=0)
+        known = np.where(self.doubted[window], np.nan, table[window])[:, judged]
+        own = np.vstack([known, table[at, judged]]) - np.nanmedian(past[:, judged], axis=0)
+        is_own = np.vstack([~np.isnan(past[:, judged]), np.ones(len(judged), dtype=bool)])
         for place, number in enumerate(judged):
             others = np.delete(own, place, axis=1) if len(judged) <= _FEW else own
-            is_both = ~np.isnan(others).all(axis=1) & ~np.isnan(own[:, place])
+            # Of a segment that has been doubted for weeks these are older days than the others' last ones.
+            is_both = ~np.isnan(others).all(axis=1) & is_own[:, place] & ~np.isnan(own[:, place])
             if not is_both[-1] or is_both.sum() < self.needed:
                 continue
             beside = own[is_both, place] - np.nanmedian(others[is_both], axis=1)

@@ -78,6 +78,11 @@ def test_truth_table(change: Change, expected: list[tuple[str, str]]) -> None:
     assert found(change) == sorted((name, day, kind) for name, kind in expected for day in days)
 
 
+def test_a_long_fault_is_found_to_its_last_day() -> None:
+    """Its own known past lies before it, the others' last days within it: both are compared on the days of the former."""
+    assert found(over("b", range(40, 85), TEN), days=90) == [("b", day, "units") for day in range(40, 85)]
+
+
 def test_two_stores_tell_which_one() -> None:
     sums = totals(sales(over("a", SPELL, TEN), names=("a", "b")), 0)
     assert {one.segment for one in find(sums.clear(), sums)} == {"a"}
