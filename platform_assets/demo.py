@@ -54,7 +54,7 @@ def run(settings: Settings, echo: Echo, *, lives_on: bool = False) -> dict[str, 
     with alone(settings), peak_memory() as peak:
         graph = assemble(settings)
         wanted = {key.to_user_string(): recipe for key, recipe in recipes(graph, settings.source).items()}
-        data, made = settings.data_digest(), made_by(ledger)
+        data, made = story.at_its_beginning(settings).data_digest(), made_by(ledger)
         stale = {key for key, recipe in wanted.items() if made.get(key) != f"{recipe} {data}"}
         job = graph.resolve_implicit_global_asset_job_def()
         todo = {stage: keys for stage in stages() if (keys := to_make(job, stage, stale))}
@@ -178,8 +178,7 @@ def execute(
     if monthly:
         definition = job.asset_layer.get(dg.AssetKey([names.SALES])).partitions_def
         assert definition is not None
-        until = story.lived_until(settings) or settings.window[1]
-        months = [key for key in definition.get_partition_keys() if key <= str(until or key)]
+        months = [key for key in definition.get_partition_keys() if key <= str(settings.window[1] or key)]
         window = {"dagster/asset_partition_range_start": months[0], "dagster/asset_partition_range_end": months[-1]}
         _run(job, instance, monthly, window, echo)
     tags = {}

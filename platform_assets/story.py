@@ -18,7 +18,7 @@ from platform_assets import names
 from platform_assets.answers import source_of
 from platform_assets.components.model_assets import STAGES
 from platform_assets.definitions import assemble
-from resources.deployment import SIMULATED, Settings
+from resources.deployment import Settings
 from resources.kept_files import ARRIVING_FOLDER
 
 if TYPE_CHECKING:
@@ -43,10 +43,21 @@ RANGE: Final = ("dagster/asset_partition_range_start", "dagster/asset_partition_
 
 
 def weeks(settings: Settings) -> dict[int, tuple[date, date]]:
-    """Number to first day and last day, from the day after the history on."""
-    last = settings.window[1] or SIMULATED[1]
-    assert last is not None
-    return {n: (last + timedelta(days=1) + (n - 1) * WEEK, last + n * WEEK) for n in range(1, WEEKS + 1)}
+    """Number to first day and last day, from the day after the simulated history on, whatever has arrived since."""
+    from resources.simulated_history import simulator_config
+
+    end = simulator_config(source_of(settings).simulate).ends_on
+    return {n: (end + (n - 1) * WEEK, end + n * WEEK - timedelta(days=1)) for n in range(1, WEEKS + 1)}
+
+
+def at_its_beginning(settings: Settings) -> Settings:
+    """The same with the days of the history alone, where what has arrived since are these weeks: they make nothing stale."""
+    if settings.data is not None or not source_of(settings).simulate:
+        return settings
+    days = weeks(settings)
+    if settings.window[1] not in {last_on for _, last_on in days.values()}:
+        return settings
+    return replace(settings, window=(settings.window[0], days[1][0] - timedelta(days=1)))
 
 
 def completion(number: int) -> str:
@@ -67,13 +78,6 @@ def future(settings: Settings) -> "World":
     ]
     config = simulator_config({**source_of(settings).simulate, "scenarios": scenarios})
     return simulate(replace(config, days=config.days + WEEKS * WEEK.days))
-
-
-def lived_until(settings: Settings) -> date | None:
-    """Last day of the last week that has been lived through; None where none has."""
-    ledger = settings.ledger()
-    found = [last_on for n, (_, last_on) in weeks(settings).items() if ledger.completed(completion(n)) is not None]
-    return max(found, default=None)
 
 
 def live(settings: Settings, model: str, instance: dg.DagsterInstance, run: Run, echo: Echo) -> list[int]:

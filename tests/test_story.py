@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -81,6 +82,14 @@ def test_the_weeks_are_lived_once_and_a_shock_is_answered(tmp_path: Path) -> Non
     again = json.loads(subprocess.run(command, **run, check=True).stdout)
     assert (again["weeks"], again["ran"]) == ([], [])
     assert again["story"] == answer["story"]
+
+
+def test_the_weeks_make_nothing_stale_and_other_days_do(tmp_path: Path) -> None:
+    began = Settings.local(tmp_path, "simulator")
+    lived = [replace(began, window=(began.window[0], last_on)) for _, last_on in story.weeks(began).values()]
+    assert {story.at_its_beginning(one).data_digest() for one in [began, *lived]} == {began.data_digest()}
+    other = replace(began, window=(began.window[0], date(2026, 1, 5)))
+    assert story.at_its_beginning(other).data_digest() != began.data_digest()
 
 
 def test_weeks_are_numbered_from_the_day_after_the_history(tmp_path: Path) -> None:
