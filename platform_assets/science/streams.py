@@ -195,17 +195,13 @@ def _groups(sums: pl.DataFrame, days: pl.Series) -> dict[str, dict[str, Floats]]
     if "part" in sums.columns:
         of |= {str(part): sums.filter(pl.col("part") == part) for part in sums["part"].unique().sort() if part}
     figures = [name for name in sums.columns if name not in {"day", "part", "price"}]
-    return {
-        name: {
-            figure: days.to_frame()
-            .join(frame.group_by("day").agg(pl.col(figures).sum()), on="day", how="left", maintain_order="left")[figure]
-            .fill_null(0)
-            .cast(pl.Float64)
-            .to_numpy()
-            for figure in figures
-        }
-        for name, frame in of.items()
-    }
+    found = {}
+    for name, frame in of.items():
+        daily = frame.group_by("day").agg(pl.col(figures).sum())
+        rows = days.to_frame().join(daily, on="day", how="left", maintain_order="left").select(figures)
+        values = rows.fill_null(0).cast(pl.Float64)
+        found[name] = {figure: values[figure].to_numpy() for figure in figures}
+    return found
 
 
 def _computed(
