@@ -7,25 +7,27 @@ decides, and the gate lets its trainings through or not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from platform_assets import names
 from platform_assets.answers import Answer, source_of
-from platform_assets.backtest_matrix import WEEK_DAYS, Echo, Matrix, matrix_of
+from platform_assets.backtest_history import by_psi, change_of, history_of
+from platform_assets.backtest_matrix import Trainings, matrix_of
+from platform_assets.backtest_rows import Echo, weeks_of
 from platform_assets.errors import ConfigurationError
 from platform_assets.reproduction import spec_of
 from resources.deployment import Settings, resources_for
 
 if TYPE_CHECKING:
     from platform_assets.components.model_spec import ModelSpec
-    from platform_assets.science.backtest import Floats, Losses, Outcome, Policy, Walked
-    from platform_assets.science.replay import History, Replayed, Training
+    from platform_assets.science.backtest import Losses, Outcome, Policy, Walked
+    from platform_assets.science.replay import Replayed
     from platform_assets.science.retraining_policy import RetrainingPolicy
 
+ROWS: Final = 40_000  # of a training, at most
+SERIES: Final = 1000  # that judge, at most
 LEAD_WEEKS: Final = 12  # that the gate and the first references look back on
 # Asked each week: a day less than so many weeks, which have an hour less where clocks are put forward.
 NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -74,31 +76,50 @@ def policy_named(name: str, spec: ModelSpec) -> RetrainingPolicy:
     return RetrainingPolicy.from_mapping(mapping.get("retraining", mapping))
 
 
+def recipe_of(spec: ModelSpec, rows: int | None, *, is_whole: bool) -> tuple[ModelSpec, int, str]:
+    """The model with the recipe that its trainings have here, the most rows of each, and both in words."""
+    from platform_assets.science.demand import columns
+
+    small = {} if is_whole else spec.backtest
+    most = rows or small.get("rows", ROWS)
+    parameters = small.get("parameters", {})
+    features = spec.features
+    if not small.get("sequences", True):
+        features = tuple(name for name in features if not columns.DTYPES[name].startswith("list"))
+    told = ", ".join(f"{name} {value:g}" for name, value in parameters.items()) or "as in production"
+    chosen = replace(spec, parameters={**spec.parameters, **parameters}, features=features)
+    return chosen, most, f"at most {most:,} rows, {told}"
+
+
 def backtest_policies(
     settings: Settings,
     model: str,
     *,
     policies: Sequence[str],
     weeks: int,
-    rows: int,
+    rows: int | None,
     price: float,
     seeds: int = 1,
+    series: int = SERIES,
+    is_whole: bool = False,
     echo: Echo,
 ) -> Answer:
     """Replays the last `weeks` weeks under each policy. `price`: of a training, as a share of an average week's loss.
 
-    A training is fitted on at most `rows` rows: a backtest compares policies, and a smaller model tells them apart too.
+    A training is of the smaller recipe that the model states for backtests, unless `is_whole`, on at most `rows` rows: a
+    backtest compares policies, and a smaller model tells them apart too. It is judged by at most so many `series`.
     With several `seeds` all of it is done with each, and intervals hold what another seed would have said.
     """
     import dagster as dg
     import numpy as np
 
-    from platform_assets.science import backtest, backtest_plot
+    from platform_assets.science import backtest, backtest_plot, backtest_rough
     from platform_assets.science.gate import GatePolicy
     from platform_assets.science.replay import Training, replay
     from platform_assets.science.retraining_policy import RetrainingPolicy
 
-    spec = spec_of(model)
+    spec, rows, recipe = recipe_of(spec_of(model), rows, is_whole=is_whole)
+    echo(f"each training: {recipe}")
     asked = {name: policy_named(name, spec) for name in policies if name not in ("never", *PAPERS)}
     context = dg.build_asset_context(resources=resources_for(settings, source_of(settings)))
     usually = RetrainingPolicy.from_mapping(spec.retraining).train_on.but({"start": "scratch"})
@@ -106,17 +127,23 @@ def backtest_policies(
     matrices: list[Losses] = []
     replayed: dict[str, list[Replayed]] = {name: [] for name in asked}
     walks: dict[str, list[Walked]] = {name: [] for name in (*asked, *(name for name in PAPERS if name in policies))}
+    judged = weeks_of(spec, context.resources, weeks + lead, series, echo)
+
+    def first_look(rough: Losses) -> str:
+        return backtest_rough.rough_answer(rough, price * float(rough.summed()[0].sum()) / weeks, seed=spec.seed)
+
     for number in range(seeds):
         one = replace(spec, seed=spec.seed + number)
         if seeds > 1:
             echo(f"training seed {number + 1} of {seeds}")
-        made = matrix_of(one, context.resources, weeks, rows, echo, lead=lead, usually=usually)
-        history = _history(one, made, context.resources.source.period_days, echo)
+        trainings = Trainings(one, context.resources, judged, rows)
+        made = matrix_of(trainings, echo, lead=lead, usually=usually, first_look=first_look)
+        history = history_of(made, context.resources.source.period_days, echo)
         for name, policy in asked.items():
             echo(f"replaying `{name}`")
-            seen = replace(history, has_drifted=_by_psi(made), verdicts={}) if name == PSI else history
+            seen = replace(history, has_drifted=by_psi(made, PSI_LIMIT), verdicts={}) if name == PSI else history
             replayed[name].append(found := replay(seen, policy, gate, seed=spec.seed))
-            walks[name].append(replace(found.walked, change=_change(found, made)))
+            walks[name].append(replace(found.walked, change=change_of(found, made)))
         matrices.append(losses := made.losses.charged())
         for name, policy in _by_age(made.losses, price).items():
             if name in walks:
@@ -138,6 +165,7 @@ def backtest_policies(
         "model": model,
         "state": str(settings.state),
         "weeks": [on.isoformat() for on in losses.periods],
+        "trainings": recipe,
         "series": int(losses.loss.shape[2]),
         "training_seeds": [spec.seed + number for number in range(seeds)],
         "price_of_a_training": charge,
@@ -145,58 +173,7 @@ def backtest_policies(
         "recommendation": sentence,
         "plot": place,
     }
-    return answer, "\n".join([_told(found, losses, price, seeds), "", sentence, f"plot: {place}"])
-
-
-def _history(spec: ModelSpec, made: Matrix, period_days: int, echo: Echo) -> History:
-    """What a policy may see: the losses, and what was known of sales and features when each week began."""
-    import polars as pl
-
-    from platform_assets.components.cron import newest_ticks
-    from platform_assets.science import input_watch
-    from platform_assets.science.demand import columns, sampling
-    from platform_assets.science.replay import History
-    from platform_assets.science.tasks import TASKS
-
-    trainings = made.trainings
-    known = trainings.sales.select(pl.col(names.KNOWN_AT).sort()).collect().to_series()
-    rows = [int(known.search_sorted(cut, side="right")) for cut in made.known_at]
-    watched = [name for name in spec.features if name not in columns.CALENDAR]
-
-    @cache
-    def trained_on(champion: Training) -> pl.DataFrame:
-        rows = trainings.rows_of(champion)
-        return rows.filter(pl.col("horizon_days") <= WEEK_DAYS)  # as far ahead as the weeks are judged
-
-    @cache
-    def weights_at(now: int) -> pl.DataFrame:
-        return sampling.last_weights(
-            trainings.sales_known(made.known_at[now]), are_targets_open=spec.label == names.UNITS
-        )
-
-    def has_drifted(champion: Training, now: int) -> bool:
-        on = made.losses.periods[now]
-        issued = trainings.judged.filter(pl.col("week_on") == on)
-        found = input_watch.input_drift(trained_on(champion), issued, watched, weights=weights_at(now))
-        return not input_watch.judge_inputs(found, champion=str(champion.before), as_of=on).passed
-
-    def make(training: Training) -> tuple[Floats, float]:
-        lost, seconds, is_new = trainings.lost_by(training)
-        done = "made" if is_new else "read again"
-        echo(f"{done}: a training of {made.losses.periods[training.before]} on {training.on.told}")
-        return lost, seconds
-
-    return History(
-        made.losses,
-        made.known_at,
-        tuple(rows),
-        TASKS[spec.task].primary,
-        period_days,
-        has_drifted,
-        newest_ticks,
-        made.usually,
-        make,
-    )
+    return answer, "\n".join([_told(found, losses, price, seeds, recipe), "", sentence, f"plot: {place}"])
 
 
 def _by_age(losses: Losses, price: float) -> Mapping[str, Policy]:
@@ -205,49 +182,6 @@ def _by_age(losses: Losses, price: float) -> Mapping[str, Policy]:
 
     lead = losses.of_lead()
     return dict(zip(PAPERS, (tuned_threshold(lead, price), forecast(lead, price)), strict=True))
-
-
-def _by_psi(made: Matrix) -> Callable[[Training, int], bool]:
-    """Whether any feature's population stability index of a week against the training is above the limit that everybody takes."""
-    import polars as pl
-
-    from platform_assets.science.demand import columns
-    from platform_assets.science.distances import stability_index
-    from platform_assets.science.sorted_reference import Current, Reference
-
-    trainings = made.trainings
-    watched = [name for name in trainings.spec.features if name not in columns.CALENDAR]
-
-    @cache
-    def usual(champion: Training) -> dict[str, Reference]:
-        rows = trainings.rows_of(champion).filter(pl.col("horizon_days") <= WEEK_DAYS)
-        has_values = rows.select(pl.col(watched).count() > 0).row(0, named=True)
-        return {
-            name: Reference.of(rows[name]) for name in watched if rows.schema[name].is_numeric() and has_values[name]
-        }
-
-    def has_drifted(champion: Training, now: int) -> bool:
-        issued = trainings.judged.filter(pl.col("week_on") == made.losses.periods[now])
-        has_values = issued.select(pl.col(watched).count() > 0).row(0, named=True)
-        return any(
-            not has_values[name] or stability_index(reference, Current.of(issued[name], reference)) > PSI_LIMIT
-            for name, reference in usual(champion).items()
-        )
-
-    return has_drifted
-
-
-def _change(found: Replayed, made: Matrix) -> float:
-    """How much the quantiles changed where another version came to answer, summed over the weeks."""
-    from platform_assets.science.replay import Training
-
-    standing, total = Training(made.losses.lead, made.usually), 0.0
-    for before, on in zip(found.trained, found.trained_on, strict=True):
-        if before in found.promoted:
-            new = Training(before, on)
-            total += made.trainings.change(standing, new)
-            standing = new
-    return total
 
 
 def _plain(outcome: Outcome, losses: Losses, replayed: Sequence[Replayed], lead: int) -> dict[str, Any]:
@@ -273,10 +207,11 @@ def _plain(outcome: Outcome, losses: Losses, replayed: Sequence[Replayed], lead:
     }
 
 
-def _told(found: Sequence[Outcome], losses: Losses, price: float, seeds: int) -> str:
+def _told(found: Sequence[Outcome], losses: Losses, price: float, seeds: int, recipe: str) -> str:
     never, series = found[0].cost, losses.loss.shape[2]
     lines = [
         f"{len(losses.periods)} weeks from {losses.periods[0]}, {series} series; a training costs {price:.0%} of a week's loss",
+        f"each training: {recipe}",
         f"intervals over series{f' and {seeds} training seeds' if seeds > 1 else ', of one training seed'}; "
         "change: of the quantiles in a week as another version answers, in usual moves",
         "",

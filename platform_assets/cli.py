@@ -229,7 +229,12 @@ def backtest(
         ),
     ] = "weekly,monthly,quarterly,drift,error,own",
     weeks: Annotated[int, typer.Option(min=2, max=520, help="Weeks to replay, up to the last known one.")] = 26,
-    rows: Annotated[int, typer.Option(min=1000, help="Most rows that a training is fitted on.")] = 40_000,
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1000, help="Most rows of a training; by default of the model's `backtest`, or 40,000."),
+    ] = None,
+    series: Annotated[int, typer.Option(min=1, help="Most series that judge, drawn by their names.")] = 1000,
+    whole: Annotated[bool, typer.Option(help="Train as in production, not by the model's `backtest` recipe.")] = False,
     price: Annotated[float, typer.Option(min=0, help="Of a training, as a share of an average week's loss.")] = 0.02,
     seeds: Annotated[int, typer.Option(min=1, max=50, help="Training seeds that everything is done with.")] = 1,
     state: State = None,
@@ -248,6 +253,8 @@ def backtest(
         rows=rows,
         price=price,
         seeds=seeds,
+        series=series,
+        is_whole=whole,
         echo=lambda line: print(line, file=sys.stderr, flush=True),
     )
     _print(answer, text, as_json)

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import yaml
 
-# Whom it belongs to, when it is trained, what a candidate must show, and what inputs are compared with.
-BESIDE: Final = ("description", "owners", "kind", "retraining", "gate", "monitoring")
+# Whom it belongs to, when it is trained, what a candidate must show, what inputs are compared with, how it is replayed.
+BESIDE: Final = ("description", "owners", "kind", "retraining", "gate", "monitoring", "backtest")
 
 
 def made_by(file: Path) -> str:

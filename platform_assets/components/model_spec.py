@@ -32,3 +32,4 @@ class ModelSpec:
     owners: tuple[str, ...]
     card: str
     monitoring: Mapping[str, Any] = field(default_factory=dict)
+    backtest: Mapping[str, Any] = field(default_factory=dict)

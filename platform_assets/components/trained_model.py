@@ -113,6 +113,15 @@ def _monitoring(context: dg.ResolutionContext, value: Mapping[str, Any] | None) 
     return dict(value or {})
 
 
+def _backtest(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    found = dict(value or {})
+    if unknown := sorted(set(found) - {"rows", "sequences", "parameters"}):
+        raise ConfigurationError(f"backtest: unknown keys {unknown}; known: rows, sequences, parameters")
+    if not isinstance(rows := found.get("rows", 1), int) or rows < 1:
+        raise ConfigurationError(f"backtest: `rows` is {rows}, expected a whole number above 0")
+    return {**found, "parameters": _parameters(context, found.get("parameters"))}
+
+
 def _tuning(context: dg.ResolutionContext, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
     from platform_assets.science.tuning import TuningPlan
 
@@ -196,6 +205,9 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
     monitoring: Annotated[Checked, dg.Resolver(_monitoring, model_field_type=dict[str, Any] | None)] = Field(
         default_factory=dict, description="`reference` of the inputs: training, last_year or previous."
     )
+    backtest: Annotated[Checked, dg.Resolver(_backtest, model_field_type=dict[str, Any] | None)] = Field(
+        default_factory=dict, description="Smaller recipe of `perennial backtest`: `rows`, `sequences`, `parameters`."
+    )
     tuning: Annotated[Checked, dg.Resolver(_tuning, model_field_type=dict[str, Any] | None)] = Field(
         default_factory=dict, description="Budget and space of a search; off where empty."
     )
@@ -241,6 +253,7 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
             retraining=self.retraining,
             tuning=self.tuning,
             monitoring=self.monitoring,
+            backtest=self.backtest,
             description=self.description,
             owners=tuple(self.owners),
             card=card.read_text() if card.exists() else "",
