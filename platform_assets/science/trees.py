@@ -18,6 +18,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from platform_assets.errors import ConfigurationError, CorruptModelError, EmptyFrameError, SchemaError
+from platform_assets.science.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -176,10 +177,11 @@ class Foundation:
 
         `fit` is given the booster of `start` for the same half of the series, so that neither ever sees the other's.
         """
-        answers, texts = np.empty(len(target)), []
-        for half, text in zip((halves, ~halves), start.texts if start else (None, None), strict=True):
-            texts.append(fit(matrix[half], target[half], text))
-            answers[~half] = _answers(_parse(texts[-1]), matrix[~half])
+        answers, both = np.empty(len(target)), (halves, ~halves)
+        before = start.texts if start else (None, None)
+        texts = [*side_by_side(lambda side: fit(matrix[both[side]], target[both[side]], before[side]), (0, 1))]
+        for half, text in zip(both, texts, strict=True):
+            answers[~half] = _answers(_parse(text), matrix[~half])
         return cls(tuple(texts)), answers
 
 
@@ -216,9 +218,12 @@ class _Trees:
         matrix = self.design.matrix(rows)
         if not rows.height:
             return np.empty((0, len(self.outputs)))
-        first = [np.mean([_answers(booster, matrix) for booster in pair], axis=0) for pair in self._first.values()]
+        first = [
+            np.mean([*side_by_side(lambda booster: _answers(booster, matrix), pair)], axis=0)
+            for pair in self._first.values()
+        ]
         wide = stand_on(matrix, first)
-        return np.column_stack([_answers(booster, wide) for booster in self._boosters.values()])
+        return np.column_stack([*side_by_side(lambda booster: _answers(booster, wide), self._boosters.values())])
 
     def text(self, output: str) -> str:
         """The trees of an output."""
@@ -309,9 +314,9 @@ def stand_on(matrix: Matrix, first: Sequence[Array]) -> Matrix:
 def fit_each(outputs: Sequence[str], progress: Callable[[str], None], fit: Callable[[int], str]) -> dict[str, str]:
     """Output to the text that `fit` returns for its number, with a line of progress for each."""
     texts = {}
-    for number, output in enumerate(outputs):
-        texts[output] = fit(number)
-        progress(f"{output}: fitted ({number + 1} of {len(outputs)})")
+    for number, text in enumerate(side_by_side(fit, range(len(outputs)))):
+        texts[outputs[number]] = text
+        progress(f"{outputs[number]}: fitted ({number + 1} of {len(outputs)})")
     return texts
 
 
