@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -82,10 +83,10 @@ def weeks_of(spec: ModelSpec, res: Any, weeks: int, most_series: int, echo: Echo
 
     task, period_days = TASKS[spec.task], res.source.period_days
     sales = known_sales(res).collect().lazy()  # looked into week by week
-    last: date | None = panel.periods(sales).select(pl.col(names.PERIOD_ON).max()).collect().item()
-    if last is None:
+    open_on = panel.periods(sales).collect()[names.PERIOD_ON].to_list()
+    if not open_on:
         raise EmptyFrameError(f"{spec.name}: sales has no period in which anything was sold")
-    origins = [last - timedelta(days=WEEK_DAYS * (weeks - number)) for number in range(weeks)]
+    origins = origins_of(open_on, weeks)
     reach = tuple(range(period_days, WEEK_DAYS + 1, period_days)) if spec.label == names.UNITS else (WEEK_DAYS,)
     masks = masks_of(res.ledger, res.source, res.clock.now())
     rows = sampling.evaluation_rows(sales, issued_on=origins, horizons=reach, masks=masks)
@@ -96,7 +97,7 @@ def weeks_of(spec: ModelSpec, res: Any, weeks: int, most_series: int, echo: Echo
     starts = judged["week_on"].unique().sort().to_list()
     if len(starts) < weeks:
         raise EmptyFrameError(
-            f"{spec.name}: {len(starts)} of the last {weeks} weeks have labels", hint="ask for fewer `--weeks`"
+            f"{spec.name}: {weeks} weeks are asked for, {len(starts)} have labels", hint="ask for fewer `--weeks`"
         )
     first, place = (
         dict(judged.group_by("week_on").agg(at=pl.col("issued_at").min()).iter_rows()),
@@ -124,6 +125,20 @@ def weeks_of(spec: ModelSpec, res: Any, weeks: int, most_series: int, echo: Echo
         (weeks, series.len()),
         content_hash(judged),
     )
+
+
+def origins_of(open_on: Sequence[date], weeks: int) -> list[date]:
+    """The last open period before each of the last so many weeks, ascending; weeks that were closed throughout are none.
+
+    open_on: the open periods, ascending. There are fewer where history begins later.
+    """
+    found, begin = list[date](), open_on[-1]
+    while len(found) < weeks and begin > open_on[0]:
+        begin -= timedelta(days=WEEK_DAYS)
+        at = bisect_right(open_on, begin) - 1
+        if at >= 0 and open_on[at + 1] <= open_on[at] + timedelta(days=WEEK_DAYS) and open_on[at] not in found:
+            found.append(open_on[at])
+    return found[::-1]
 
 
 def _chosen(series: pl.Series, most: int) -> list[str]:

@@ -133,6 +133,8 @@ MISSPELT = {
     "gate key": ("kind:", "gate: {min_improvment: 0.1}\n  kind:", "gate policy: unknown keys ['min_improvment']"),
     "gate value": ("kind:", "gate: {undecided: perhaps}\n  kind:", "`undecided` is 'perhaps'"),
     "retraining key": ("kind:", "retraining: {cooldwn_days: 3}\n  kind:", "retraining: unknown key `cooldwn_days`"),
+    "backtest key": ("kind:", "backtest: {rowz: 3}\n  kind:", "backtest: unknown keys ['rowz']; known: rows, seq"),
+    "backtest parameter": ("kind:", "backtest: {parameters: {leafs: 7}}\n  kind:", "unknown parameters 'leafs'"),
     "on what": (
         "kind:",
         "retraining: {after_alarm: {density: 7}}\n  kind:",
