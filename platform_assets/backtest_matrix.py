@@ -196,7 +196,7 @@ def matrix_of(
         echo(f"{done} of {count}: trained on labels known by {weeks.cuts[number]:%Y-%m-%d}, {told}")
         if number in waiting:
             waiting.remove(number)
-            if not waiting:
+            if not waiting and len(first) >= backtest_rough.LEAST:
                 echo(first_look(backtest_rough.coarse(weeks.starts, loss, beside, seconds, lead)))
 
     for number in (*first, *(number for number in range(count) if number not in first)):

@@ -11,6 +11,7 @@ from platform_assets.science.backtest import Floats, Losses
 
 ROUGH_WEEKS: Final = 4  # between the trainings of a first answer
 SELDOM: Final = 3  # of them in a quarter
+LEAST: Final = 3  # trainings of which a first answer says anything
 
 
 def first_of(count: int, lead: int) -> list[int]:
