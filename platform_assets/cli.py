@@ -67,6 +67,9 @@ def demo(
 
     The simulated retailer then lives on for eight weeks that arrive one by one.
     """
+    from platform_assets.process_memory import keep_little
+
+    keep_little()
     from platform_assets import demo as main_job
     from platform_assets.final_screen import final_screen
     from platform_assets.locate import choose

@@ -1,9 +1,6 @@
 """The main job in one process: data and features by range, then each model; what is done already is not done again."""
 
-import ctypes
 import fcntl
-import gc
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,14 +16,15 @@ from platform_assets import names, story
 from platform_assets.components.model_assets import model_names
 from platform_assets.definitions import PROJECT, assemble
 from platform_assets.errors import ConfigurationError, EmptyFrameError, PerennialError
+from platform_assets.process_memory import give_memory_back, peak_memory
 from platform_assets.recipes import REGISTRY, recipes
+from platform_assets.stopping import stops_at_once
 from resources.deployment import Settings
 from resources.ledger import Ledger
 
 Echo = Callable[[str], None]
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 LAUNCHER = "perennial/launcher"  # tag of the demo's own runs
-M_MMAP_THRESHOLD = -3  # malloc.h
 LONG_STEP_SECONDS = 2.0  # of a step after which it is worth half a second to give its memory back
 FIRST_MODEL = "demand"  # its champion is what the demo is about; the others follow
 
@@ -51,7 +49,7 @@ def run(settings: Settings, echo: Echo, *, lives_on: bool = False) -> dict[str, 
     ledger = Ledger(settings.ledger_url)
     untrained: dict[str, str] = {}  # model to why
     first_after, lived = 0.0, list[int]()
-    with alone(settings), peak_memory() as peak:
+    with alone(settings), peak_memory() as peak, stops_at_once("the same command goes on from what is done"):
         graph = assemble(settings)
         wanted = {key.to_user_string(): recipe for key, recipe in recipes(graph, settings.source).items()}
         data, made = story.at_its_beginning(settings).data_digest(), made_by(ledger)
@@ -251,45 +249,6 @@ def _failed_steps(result: Any) -> Iterator[tuple[str, Any]]:
             while error.cause is not None:
                 error = error.cause
             yield event.step_key, error
-
-
-def give_memory_back() -> None:
-    """What steps have freed goes back to the system: in one process that runs them all, the C library keeps it.
-
-    From the first call on, blocks of a megabyte or more go back as soon as they are freed.
-    """
-    gc.collect()
-    with suppress(OSError, AttributeError):  # another C library than GNU's
-        library = ctypes.CDLL("libc.so.6")
-        library.mallopt(M_MMAP_THRESHOLD, 1 << 20)
-        library.malloc_trim(0)
-
-
-@contextmanager
-def peak_memory(interval_seconds: float = 0.2) -> Iterator[Callable[[], int]]:
-    """Largest resident bytes of this process and its children while inside, sampled."""
-    import psutil
-
-    me, stop, seen = psutil.Process(), threading.Event(), [0]
-
-    def sample() -> None:
-        while not stop.is_set():
-            total = 0
-            for process in [me, *me.children(recursive=True)]:
-                try:
-                    total += process.memory_info().rss
-                except psutil.NoSuchProcess:
-                    continue
-            seen[0] = max(seen[0], total)
-            stop.wait(interval_seconds)
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield lambda: seen[0]
-    finally:
-        stop.set()
-        thread.join()
 
 
 def prepare_home(settings: Settings) -> Path:

@@ -34,6 +34,8 @@ LAYERS = {
     "platform_assets.why": 6,
     "platform_assets.complaints": 1,
     "platform_assets.serving_ui": 1,
+    "platform_assets.process_memory": 1,
+    "platform_assets.stopping": 1,
     "platform_assets.backtest_rows": 7,
     "platform_assets.backtest_fitting": 7,
     "platform_assets.backtest_matrix": 7,
@@ -101,9 +103,9 @@ def test_only_definitions_reads_the_environment() -> None:
             name = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
             if name in {"os.environ", "os.getenv"}:
                 readers.append(f"{dotted(path)}:{node.lineno}")
-    # No settings: MLflow's artifact stores and cuBLAS take theirs from the environment alone, so the gateway and the GPU
-    # profile set them; the contract test's process gets a part of it.
-    others = {"resources.registry", "resources.compute", "resources.contract_test"}
+    # No settings: MLflow's artifact stores, cuBLAS and polars' allocator take theirs from the environment alone, so the
+    # gateway, the GPU profile and the demo set them; the contract test's process gets a part of it.
+    others = {"resources.registry", "resources.compute", "resources.contract_test", "platform_assets.process_memory"}
     assert {r.split(":")[0] for r in readers} <= {"platform_assets.definitions", *others}, readers
 
 
