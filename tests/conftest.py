@@ -2,6 +2,6 @@
 
 from hypothesis import settings
 
-settings.register_profile("repeatable", derandomize=True)
-settings.register_profile("fuzz", derandomize=False, print_blob=True)
+settings.register_profile("repeatable", derandomize=True, deadline=None)  # no timed tests
+settings.register_profile("fuzz", derandomize=False, print_blob=True, deadline=None)
 settings.load_profile("repeatable")

@@ -36,7 +36,7 @@ PATIENCE_SECONDS = 420
 RECIPE = {
     "parameters": {"rounds": 60, "learning_rate": 0.2},
     "rows_per_series": 100,
-    "retraining": {"when": ["drift", "error"]},
+    "retraining": {"settle_days": 0, "when": ["drift", "error"]},
 }
 MONITORING = dg.AssetKey(["demand", "monitoring"])
 NEXT_ON = LAST_ON + timedelta(days=1)

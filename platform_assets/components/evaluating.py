@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import dagster as dg
 from platform_assets import names
 from platform_assets.components.judged_window import Window, champion_manifest, evaluation_window
 from platform_assets.components.model_spec import ModelSpec
+from platform_assets.components.training_choice import alarm_known_at
 
 if TYPE_CHECKING:
     import polars as pl
@@ -91,7 +93,10 @@ def _evaluated(spec: ModelSpec, res: Any, log: Any, candidate: dict[str, Any]) -
             costs=UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
             seed=spec.seed,
         )
-        evidence = _evidence(spec, res, version, found, champion, against, window, contract())
+        evidence = replace(
+            _evidence(spec, res, version, found, champion, against, window, contract()),
+            alarm_known_at=alarm_known_at(res.source, candidate.get("cause", "")),
+        )
     decision = decide(evidence, GatePolicy.from_mapping(spec.gate))  # once more, with who stands then, by the next step
     page = report.build(found, title=f"{spec.name}@{version}", decision=decision)
     uri = _publish(spec, res, version, found, page)

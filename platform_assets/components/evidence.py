@@ -19,7 +19,7 @@ def evidence_from(told: Mapping[str, Any]) -> GateEvidence:
             ),
             **{
                 key: _instant(told.get(key))
-                for key in ("judged_from", "candidate_cut", "against_cut", "rolled_back_at")
+                for key in ("judged_from", "candidate_cut", "against_cut", "rolled_back_at", "alarm_known_at")
             },
         }
     )

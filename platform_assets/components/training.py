@@ -170,6 +170,7 @@ def train_candidate(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.Ma
             "mlflow_run_id": version.run_id,
             "training_set": rows.version,
             "reason": reason,
+            "cause": context.run.tags.get(names.TAG_CAUSE, ""),
             "judged_from": window.opens_at.isoformat(),
         },
         data_version=dg.DataVersion(shipped_fit.weights_sha256[:16]),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from platform_assets import names
 from platform_assets.components.model_spec import ModelSpec
@@ -53,6 +55,22 @@ def chosen(spec: ModelSpec, tags: Mapping[str, str]) -> TrainOn:
             f"tag {names.TAG_TRAIN_ON} is {said!r}, expected JSON such as {tag_of(policy.after_alarm)}"
         ) from error
     return train_on_of(given, names.TAG_TRAIN_ON)
+
+
+def alarm_of(cause: str) -> date | None:
+    """First day of the alarm that a cause, as its tag has it, is about; None for other causes."""
+    from platform_assets.science.retraining_evidence import alarm_began
+
+    trigger, _, episode = cause.partition("/")
+    return alarm_began(trigger, episode)
+
+
+def alarm_known_at(source: Any, cause: str) -> datetime | None:
+    """When the first period of a cause's alarm had ended, at the source's midnight; None for other causes."""
+    if (alarm_on := alarm_of(cause)) is None:
+        return None
+    ended_on = alarm_on + timedelta(days=source.period_days)
+    return datetime.combine(ended_on, time(), ZoneInfo(source.timezone)).astimezone(UTC)
 
 
 def drawn(tables: Any, table: str, version: int) -> Drawn:

@@ -15,7 +15,7 @@ from platform_assets.components.drawing import IS_TRIAL, ROW_KEY, horizons, to_f
 from platform_assets.components.judged_window import champion_manifest, evaluation_window
 from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.service_features import features_of, services
-from platform_assets.components.training_choice import FACT, Drawn, chosen, told
+from platform_assets.components.training_choice import FACT, Drawn, alarm_of, chosen, told
 from platform_assets.errors import ConcurrentWriteError, EmptyFrameError, ModelError
 
 if TYPE_CHECKING:
@@ -48,7 +48,14 @@ def build_training_set(
     sales = issued_sales(spec, res, sales_version)
     periods = panel.periods(sales).collect()
     champion = champion_manifest(spec, res)[1]  # is judged on the same rows, perhaps by other features
-    origins = evaluation_origins(spec, periods, res.source, champion, judged_days=how.train_on.judged_days)
+    origins = evaluation_origins(
+        spec,
+        periods,
+        res.source,
+        champion,
+        judged_days=how.train_on.judged_days,
+        alarm_on=alarm_of(context.run.tags.get(names.TAG_CAUSE, "")),
+    )
     first_on = periods[names.PERIOD_ON].min()
     check_history(spec.name, first_on, origins, label_days=horizons(spec, res.source)[0])  # pyright: ignore[reportArgumentType]
     judged = sampling.evaluation_rows(
@@ -119,11 +126,13 @@ def evaluation_origins(
     champion: Manifest | None = None,
     *,
     judged_days: int | None = None,
+    alarm_on: date | None = None,
 ) -> list[Origin]:
     """Origins of the evaluation window, which ends with the last known open period.
 
     Where enough has come since the champion's last label, they show what the newer half of it says of both; with
-    `judged_days` what that many last days say, if the champion has not seen them.
+    `judged_days` what that many last days say, if the champion has not seen them. Without, the half does not begin before
+    the first day of the alarm that is answered: what is judged would know nothing of it.
     """
     import polars as pl
 
@@ -141,7 +150,9 @@ def evaluation_origins(
             newest = newest_origin(last, days, period_days=period_days)
             if seen is not None and newest.issued_on >= seen:
                 return [newest]
-        newer = refresh_origins(last, seen or last, spec.origins, step, period_days=period_days, is_whole=is_whole)
+        newer = refresh_origins(
+            last, seen or last, spec.origins, step, period_days=period_days, is_whole=is_whole, alarm_on=alarm_on
+        )
         if newer:
             return newer
     return rolling_origins(last, spec.origins, step, period_days=period_days)

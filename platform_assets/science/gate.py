@@ -103,6 +103,7 @@ class GateEvidence:
     has_contract_passed: bool | None = None
     contract_failure: str = ""
     rolled_back_at: datetime | None = None  # when somebody took this very version back
+    alarm_known_at: datetime | None = None  # end of the first day of the alarm that asked for the candidate
     lacks: str = ""  # what makes the figures mean nothing, such as labels that are all the same
 
     def to_dict(self) -> dict[str, Any]:
@@ -203,6 +204,12 @@ def _worse_segments(evidence: GateEvidence, policy: GatePolicy) -> list[str]:
 
 def _lacking(evidence: GateEvidence, policy: GatePolicy) -> list[str]:
     found = [evidence.lacks] if evidence.lacks else []
+    cut, alarm = evidence.candidate_cut, evidence.alarm_known_at
+    if cut is not None and alarm is not None and cut < alarm:
+        found.append(
+            f"trained for an alarm of {alarm:%Y-%m-%d %H:%M}, the fit that is judged knows labels up to {cut:%Y-%m-%d %H:%M} "
+            "alone: nothing of the new world, so that its figures there are chance"
+        )
     if evidence.rows < policy.min_rows:
         found.append(f"too little evidence: {evidence.rows} rows, the policy asks for {policy.min_rows}")
     if evidence.series < policy.min_series:

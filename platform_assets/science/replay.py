@@ -8,7 +8,7 @@ policy choose; those of another choice than the matrix's are asked for where a w
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from platform_assets.science.bootstrap import Resampler
 from platform_assets.science.gate import GatePolicy
 from platform_assets.science.monitoring import judge_errors
 from platform_assets.science.retraining import PastRetraining, decide
-from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick
+from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick, alarm_began
 from platform_assets.science.retraining_policy import RetrainingPolicy
 from platform_assets.science.retraining_triggers import Code, Drift, Error, Operations, Performance, alarm_since
 from platform_assets.science.streams import LEAST_ROWS
@@ -124,7 +124,8 @@ def replay(history: History, policy: RetrainingPolicy, gate: GatePolicy, *, seed
                 trained.append(Training(now, decision.train_on or policy.train_on))
                 reasons.append(decision.reason)
                 last = now
-                if passes(history, gate, answering, trained[-1], seed=seed):
+                alarm_on = alarm_began(decision.trigger, decision.episode)
+                if passes(history, gate, answering, trained[-1], alarm_on=alarm_on, seed=seed):
                     promoted.append(now)
                     answering = trained[-1]
         answers[now], suffered[now] = answering.before, history.lost(answering)[now]
@@ -157,22 +158,36 @@ def check_replayable(policy: RetrainingPolicy, history: History) -> None:
             raise ConfigurationError("`drift` cannot be replayed: this history holds no features")
 
 
-def passes(history: History, policy: GatePolicy, champion: Training, candidate: Training, *, seed: int = 0) -> bool:
-    """Whether the gate lets the candidate replace the champion.
+def passes(
+    history: History,
+    policy: GatePolicy,
+    champion: Training,
+    candidate: Training,
+    *,
+    alarm_on: date | None = None,
+    seed: int = 0,
+) -> bool:
+    """Whether the gate lets the candidate replace the champion; `alarm_on`: first day of the alarm that asked for it.
 
     Judged on the newer half of what the champion has lived through, by a training made before that half on what the
     candidate learned from, or on so many last days as that says; where that is too short, on the periods of the lead before
     the champion, by the trainings that stood at their beginning.
+    After an alarm the judged periods do not begin before it, and a training that knows nothing of it decides nothing.
     """
     now, born, lead = candidate.before, champion.before, history.lead
     start, least = max(now - lead, born + (now - born) // 2), LEAST_JUDGED
     if (days := candidate.on.judged_days) is not None and now - (last := -(-days // _days(history.losses))) >= born:
         start, least = now - last, 1
+    elif alarm_on is not None and history.losses.periods[start] <= alarm_on:
+        start = next((at for at in range(start, now) if history.losses.periods[at] > alarm_on), now)
+        least = 1
     ours, theirs = Training(start, candidate.on), champion
     if now - start < least or ours == theirs:
         ours = Training(max(now - lead, 0), candidate.on)
         theirs = Training(max(born - lead, 0), champion.on)
         start = max(ours.before, theirs.before)
+    if alarm_on is not None and history.losses.periods[ours.before] <= alarm_on:
+        return policy.undecided == "promote"
     if ours == theirs or now - start < least:
         return policy.undecided == "promote"
     mine, other = (history.lost(one)[start:now].sum(axis=0) for one in (ours, theirs))
@@ -195,16 +210,12 @@ def _evidence(
     for kind in (Drift, Error):
         if any(isinstance(part, kind) for part in policy.parts):
             verdicts = (
-                (losses.periods[period - 1].isoformat(), _has_failed(history, kind.kind, answering, period))
-                for period in judged
+                (_known_on(losses, period), _has_failed(history, kind.kind, answering, period)) for period in judged
             )
             signals.append(Signal(kind.kind, version, alarm_since(verdicts, policy.alarms_of(kind.kind))))
     measures = ()
     if any(isinstance(part, Performance) for part in policy.parts):
-        spans = [
-            (losses.periods[period - 1].isoformat(), slice(max(born, period - _window(losses)), period))
-            for period in judged
-        ]
+        spans = [(_known_on(losses, period), slice(max(born, period - _window(losses)), period)) for period in judged]
         measures = tuple(
             Measure(
                 "performance",
@@ -227,6 +238,11 @@ def _evidence(
         measures=measures,
         ticks=tuple(history.ticks(policy, at[now])),
     )
+
+
+def _known_on(losses: Losses, period: int) -> str:
+    """The last day that is known when a period begins."""
+    return (losses.periods[period] - DAY).isoformat()
 
 
 def _has_failed(history: History, kind: str, champion: Training, period: int) -> bool:

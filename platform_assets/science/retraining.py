@@ -7,11 +7,19 @@ whatever becomes of it; what the gate refuses is tried again by the next episode
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, time
 from typing import Final
 
-from platform_assets.science.retraining_evidence import DAY, Judged, RetrainingEvidence, instant, judge
-from platform_assets.science.retraining_policy import ALARMS, RetrainingPolicy
+from platform_assets.science.retraining_evidence import (
+    ALARMS,
+    DAY,
+    Judged,
+    RetrainingEvidence,
+    alarm_began,
+    instant,
+    judge,
+)
+from platform_assets.science.retraining_policy import RetrainingPolicy
 from platform_assets.science.retraining_triggers import Trigger
 from platform_assets.science.train_on import TrainOn
 
@@ -80,8 +88,11 @@ class _Hold:
     told: str
     spares_requests: bool = True
     only: str | None = None  # the one trigger that it holds back
+    cause: _Cause | None = None  # the one cause that it holds back
 
     def holds(self, cause: _Cause) -> bool:
+        if self.cause is not None:
+            return self.cause == cause
         if self.only is not None:
             return self.only in cause.kinds
         return not (self.spares_requests and cause.trigger == "manual")
@@ -104,7 +115,7 @@ def decide(
     causes = [cause for cause in seen if cause.key not in fired]
     holds = [
         hold
-        for hold in _holds(evidence, policy, history)
+        for hold in [*_holds(evidence, policy, history), *_settling(evidence, policy, causes)]
         if any(hold.holds(cause) for cause in causes) or not hold.spares_requests
     ]
     against = [f"{_answered(cause)} at {instant(fired[cause.key])}" for cause in seen if cause.key in fired]
@@ -189,6 +200,18 @@ def _holds(
         yield _Hold(f"quarantine {one.name}", told, spares_requests=False)
     if evidence.is_running:
         yield _Hold("running", "a retraining is under way", spares_requests=False)
+
+
+def _settling(evidence: RetrainingEvidence, policy: RetrainingPolicy, causes: Sequence[_Cause]) -> Iterable[_Hold]:
+    """Alarms that are too young: what is trained on their first day knows nothing of the new world, nor is judged on it."""
+    for cause in causes:
+        since = None if cause.trigger == "follow_up" else alarm_began(*cause.key)
+        if since is None:
+            continue
+        age = max((evidence.now - datetime.combine(since, time(), UTC)) / DAY - 1, 0.0)
+        if age < policy.settle_days:
+            told = f"{cause.trigger} since {since} is answered if it holds {policy.settle_days:g} days after its first: {age:.1f} have passed"
+            yield _Hold(f"settling {cause.name}", told, cause=cause)
 
 
 def _answered(cause: _Cause) -> str:

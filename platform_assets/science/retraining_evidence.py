@@ -1,7 +1,8 @@
 """What is known when a retraining is decided on, and what each trigger of a policy says of it."""
 
+import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final, Literal
 
 from platform_assets.science.retraining_triggers import (
@@ -19,6 +20,8 @@ from platform_assets.science.retraining_triggers import (
 )
 
 DAY: Final = timedelta(days=1)
+ALARMS: Final = frozenset({"error", "performance", "drift"})  # whose first training sees little of the new world
+_SINCE: Final = re.compile(r"/(\d{4}-\d{2}-\d{2})[^/&]*(?=&|$)")  # the last part of an alarm's episode
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,15 @@ def _since(evidence: RetrainingEvidence, times: int) -> str:
     """Episode of a quantity that grows from a training on: another one each time that it has grown by its limit."""
     start = "" if evidence.trained_until is None else f"/{evidence.trained_until:%Y-%m-%dT%H:%M}"
     return f"{evidence.champion_version}{start}/{times}"
+
+
+def alarm_began(trigger: str, episode: str) -> date | None:
+    """The day that was known last when the alarm of a cause, or of what it follows, began; None for other causes."""
+    if trigger == "follow_up":
+        trigger, _, episode = episode.rpartition("/")[0].partition("/")
+    if not ALARMS & {*trigger.split("+")}:
+        return None
+    return max((date.fromisoformat(day) for day in _SINCE.findall(episode)), default=None)
 
 
 def instant(at: datetime) -> str:

@@ -9,10 +9,11 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from platform_assets.errors import ConfigurationError
+from platform_assets.science.retraining_evidence import ALARMS
 from platform_assets.science.retraining_triggers import (
     KINDS,
     SHORT,
@@ -29,8 +30,6 @@ from platform_assets.science.retraining_triggers import (
     zone,
 )
 from platform_assets.science.train_on import DENSE, DENSELY, EVENLY, TrainOn
-
-ALARMS: Final = frozenset({"error", "performance", "drift"})  # whose first training sees little of the new world
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ class RetrainingPolicy:
 
     when: tuple[Trigger, ...] = (Drift(), Error(), Staleness(28))
     cooldown_days: float = 7.0  # nothing but a request by hand so soon after the last training
+    settle_days: float = 7.0  # an alarm that has held so long after its first day is answered
     follow_up_weeks: tuple[int, ...] = ()  # after an alarm's training, which saw little of the new world
     budget: Budget | None = None
     quiet_hours: QuietHours | None = None
@@ -85,6 +85,7 @@ class RetrainingPolicy:
 
     def __post_init__(self) -> None:
         number("cooldown_days", self.cooldown_days, "a number of days of at least 0", least=0.0)
+        number("settle_days", self.settle_days, "a number of days of at least 0", least=0.0)
         whole("min_new_rows", self.min_new_rows)
         for week in self.follow_up_weeks:
             whole("follow_up_weeks", week)
@@ -139,6 +140,11 @@ class RetrainingPolicy:
         lines.append(f"It learns from {self.train_on.told}.")
         if self.after_alarm != self.train_on and {*ALARMS} & {part.kind for part in self.parts}:
             lines.append(f"For drift, error or performance it learns from {self.after_alarm.told}.")
+        if self.settle_days and {*ALARMS} & {part.kind for part in self.parts}:
+            lines.append(
+                f"An alarm is answered if it still holds {self.settle_days:g} days after its first day: "
+                "before, there is little of the new world to learn from, and nothing to be judged on."
+            )
         if self.follow_up_weeks:
             weeks = ", ".join(str(week) for week in self.follow_up_weeks)
             lines.append(

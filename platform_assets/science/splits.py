@@ -77,6 +77,7 @@ def refresh_origins(
     *,
     period_days: int = 1,
     is_whole: bool = False,
+    alarm_on: date | None = None,
 ) -> list[Origin]:
     """Origins that tell what newer labels are worth: those of the newer half of what came after `seen_until`.
 
@@ -84,10 +85,12 @@ def refresh_origins(
     by nothing. Judged on the newer half only, it may have seen the older one. Target windows touch without overlap; the
     last ends on `last_known_on` and may be shorter than the horizon, except where `is_whole` says that a label spans it.
     Returns: at most as many as `rolling_origins`; none where the half is shorter than a week, a period or, with
-    `is_whole`, the horizon.
+    `is_whole`, the horizon. Where an alarm has held for so long they begin no earlier than with its first day known.
     """
     step = horizon_days if is_whole else max(LEAST_JUDGED_DAYS, period_days)
     half = min((last_known_on - seen_until).days // 2, count * horizon_days) // step * step
+    if alarm_on is not None and (since := (last_known_on - alarm_on).days // step * step) > 0:
+        half = min(half, since)
     return [
         origin(last_known_on - timedelta(days=left), horizon_days=min(left, horizon_days), period_days=period_days)
         for left in range(half, 0, -horizon_days)

@@ -10,6 +10,7 @@ import pytest
 
 from platform_assets.components import evaluating
 from platform_assets.components.promoting import judge_candidate
+from platform_assets.components.training_choice import alarm_known_at
 from platform_assets.science.bootstrap import Interval
 from platform_assets.science.gate import GateEvidence
 from resources.ledger import Ledger
@@ -30,7 +31,9 @@ class Registry:
         pass
 
 
-def evaluation(version: str, ledger: Ledger, *, gain: float = 0.1, is_compared: bool = True) -> dict[str, Any]:
+def evaluation(
+    version: str, ledger: Ledger, *, gain: float = 0.1, is_compared: bool = True, alarm_known_at: datetime | None = None
+) -> dict[str, Any]:
     """What an evaluation says that found `version` better by `gain` than who is champion now."""
     champion = ledger.champion("demand")
     evidence = GateEvidence(
@@ -45,6 +48,7 @@ def evaluation(version: str, ledger: Ledger, *, gain: float = 0.1, is_compared: 
         candidate_cut=AT,
         against_cut=AT - timedelta(days=1),
         has_contract_passed=True,
+        alarm_known_at=alarm_known_at,
     )
     return {
         "model": "demand",
@@ -91,6 +95,28 @@ def test_a_candidate_compared_with_nobody_is_judged_again_where_somebody_stands(
     assert champion is not None
     assert (champion.version, again) == ("1", ["2"])
     assert [d.answer for d in ledger.decisions("demand", kind="gate")] == ["better", "not_better"]
+
+
+def test_a_gain_that_was_found_by_a_fit_of_before_the_alarm_promotes_nobody(ledger: Ledger) -> None:
+    judge_candidate(SPEC, step(ledger), evaluation("1", ledger))
+    for version, alarm_known_at in (("2", AT + timedelta(hours=1)), ("3", AT)):
+        judge_candidate(SPEC, step(ledger), evaluation(version, ledger, alarm_known_at=alarm_known_at))
+    assert [d.answer for d in ledger.decisions("demand", kind="gate")] == ["better", "undecided", "better"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "known_at"),
+    [
+        ("error/1/2025-03-29", datetime(2025, 3, 29, 23, tzinfo=UTC)),
+        ("follow_up/error/1/2025-03-30/3w", datetime(2025, 3, 30, 22, tzinfo=UTC)),  # summer time has begun
+        ("staleness/1/2025-03-02T12:00/1", None),
+        ("manual", None),
+        ("", None),
+    ],
+)
+def test_an_alarms_first_day_ends_at_the_sources_midnight(cause: str, known_at: datetime | None) -> None:
+    source = SimpleNamespace(period_days=1, timezone="Europe/Berlin")
+    assert alarm_known_at(source, cause) == known_at
 
 
 def test_evidence_that_is_not_against_the_champion_promotes_nobody(

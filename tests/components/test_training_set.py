@@ -82,17 +82,22 @@ def test_what_is_known_ends_at_the_platforms_now(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("judged_days", "trained_days_ago", "label", "windows"),
+    ("judged_days", "trained_days_ago", "alarm_days_ago", "label", "windows"),
     [
-        (None, 28, "units", [14]),  # the newer half of what the champion has not seen
-        (7, 28, "units", [7]),
-        (7, 7, "units", [7]),
-        (7, 6, "units", [28, 56, 84]),  # the champion has seen some of the week: as at a first training
-        (7, 28, "is_dormant", [28]),  # a label that spans the horizon cannot be judged in part
+        (None, 28, None, "units", [14]),  # the newer half of what the champion has not seen
+        (7, 28, None, "units", [7]),
+        (7, 7, None, "units", [7]),
+        (7, 6, None, "units", [28, 56, 84]),  # the champion has seen some of the week: as at a first training
+        (7, 28, None, "is_dormant", [28]),  # a label that spans the horizon cannot be judged in part
+        (None, 28, 20, "units", [14]),  # the half lies within the alarm
+        (None, 28, 9, "units", [7]),  # whole weeks, none of them before the alarm's first day
+        (None, 28, 6, "units", [14]),  # nothing whole has come since: the gate knows what that is worth
+        (None, 28 * 6, 28 + 15, "units", [14, 42]),
+        (7, 28, 20, "units", [7]),
     ],
 )
 def test_after_an_alarm_the_last_days_judge(
-    judged_days: int | None, trained_days_ago: int, label: str, windows: list[int]
+    judged_days: int | None, trained_days_ago: int, alarm_days_ago: int | None, label: str, windows: list[int]
 ) -> None:
     last = datetime(2025, 6, 30, tzinfo=UTC)
     ends = [last + timedelta(days=1 - back) for back in range(200)]
@@ -100,6 +105,11 @@ def test_after_an_alarm_the_last_days_judge(
     champion: Any = SimpleNamespace(shipped=SimpleNamespace(cut_at=last + timedelta(days=1 - trained_days_ago)))
     spec: Any = SimpleNamespace(name="demand", label=label, horizon_days=28, origins=3)
     found = training_set.evaluation_origins(
-        spec, periods, SimpleNamespace(period_days=1), champion, judged_days=judged_days
+        spec,
+        periods,
+        SimpleNamespace(period_days=1),
+        champion,
+        judged_days=judged_days,
+        alarm_on=None if alarm_days_ago is None else last.date() - timedelta(days=alarm_days_ago),
     )
     assert sorted((last.date() - one.issued_on).days for one in found) == windows

@@ -13,6 +13,7 @@ from platform_assets.science.bootstrap import Interval
 from platform_assets.science.gate import GateEvidence, GatePolicy, SegmentEvidence, decide
 
 JUDGED_FROM = datetime(2011, 9, 17, tzinfo=UTC)
+AFTER = JUDGED_FROM + timedelta(days=1)
 BETTER, WORSE, NOISE = Interval(0.05, 0.03, 0.07), Interval(-0.05, -0.07, -0.03), Interval(0.01, -0.02, 0.04)
 UNKNOWN = Interval(0.2, float("nan"), float("nan"))
 POLICY = GatePolicy()
@@ -68,6 +69,10 @@ def segments(*improvements: Interval, series: int = 100) -> tuple[SegmentEvidenc
         ({"candidate_cut": None}, {}, "not_better", False, "does not say"),
         ({"against_cut": None}, {}, "not_better", False, "the champion does not say"),
         ({"against_cut": None, "is_against_champion": False, "against": "arima"}, {}, "better", True, "baseline arima"),
+        ({"alarm_known_at": JUDGED_FROM}, {}, "better", True, "beyond noise"),
+        ({"alarm_known_at": AFTER}, {}, "undecided", False, "knows labels up to 2011-09-17"),
+        ({"alarm_known_at": AFTER}, {"undecided": "promote"}, "undecided", True, "nothing of the new world"),
+        ({"alarm_known_at": AFTER, "segments": segments(WORSE)}, {}, "not_better", False, "segment s0"),
         ({"candidate_cut": None}, {"undecided": "promote"}, "not_better", False, "does not say"),
     ],
 )

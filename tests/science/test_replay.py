@@ -36,7 +36,9 @@ def history(found: Losses, **more: Any) -> History:
 
 
 def policy(*when: Any, **limits: Any) -> RetrainingPolicy:
-    return RetrainingPolicy.from_mapping({"when": list(when), "cooldown_days": 0, "after_alarm": {}, **limits})
+    return RetrainingPolicy.from_mapping(
+        {"when": list(when), "cooldown_days": 0, "settle_days": 0, "after_alarm": {}, **limits}
+    )
 
 
 @settings(max_examples=8, deadline=None)
@@ -60,7 +62,7 @@ def test_drift_is_answered_once_under_a_champion_and_again_under_the_next() -> N
 
     closed = replay(history(losses(), has_drifted=has_drifted), policy("drift"), GatePolicy(min_improvement=0.9))
     assert (closed.trained, closed.promoted) == ((20,), ())
-    assert closed.reasons == ("drift, since 2025-05-19, champion 12",)
+    assert closed.reasons == ("drift, since 2025-05-25, champion 12",)
     assert len(asked) == len(set(asked)), "each verdict is asked for once"
     opened = replay(history(losses(), has_drifted=has_drifted), policy("drift", cooldown_days=28), OPEN)
     assert opened.trained[:3] == (20, 24, 28)
@@ -145,6 +147,19 @@ def dense(world: Losses, gain: float, made: list[Training]) -> Any:
     return make
 
 
+@pytest.mark.parametrize("on_what", [DENSE.to_dict(), {}])
+def test_an_alarm_that_has_settled_is_answered_by_what_can_be_judged(on_what: dict) -> None:
+    """Dense trainings are judged by their last week, even ones by the weeks since the alarm."""
+    world, made = losses(noise=0.02), list[Training]()
+    for settle_days, held, trained, promoted in ((0, {20}, (20,), ()), (7, {20}, (), ()), (7, {20, 21}, (21,), (21,))):
+        found = replay(
+            history(world, has_drifted=lambda champion, now, held=held: now in held, make=dense(world, 0.1, made)),
+            policy("drift", settle_days=settle_days, after_alarm=on_what),
+            GatePolicy(undecided="keep"),
+        )
+        assert (found.trained, found.promoted) == (trained, promoted if on_what else ())
+
+
 def test_an_alarm_and_what_follows_it_train_on_their_own_choice_and_nothing_else_does() -> None:
     """Such trainings are made where the walk needs them: the candidate, and the one that the gate judges it by."""
     world, made = losses(noise=0.02), list[Training]()
@@ -154,10 +169,10 @@ def test_an_alarm_and_what_follows_it_train_on_their_own_choice_and_nothing_else
         GatePolicy(),
     )
     assert (found.trained, found.trained_on) == ((20, 23, 31, 39), (DENSE, DENSE, EVENLY, EVENLY))
-    assert found.promoted == (20,), "what follows is as good as what answers"
-    assert {Training(20, DENSE), Training(23, DENSE), Training(19, DENSE)} <= {*made}
+    assert found.promoted == (23,), "the first can only be judged by a training that knows nothing of the alarm"
+    assert {Training(22, DENSE), Training(23, DENSE)} <= {*made}
     assert len(made) == len({*made})
-    answering, gain = np.where(np.arange(40) < 20, LEAD, 20), np.where(np.arange(40) < 20, 1.0, 0.9)
+    answering, gain = np.where(np.arange(40) < 23, LEAD, 23), np.where(np.arange(40) < 23, 1.0, 0.9)
     suffered = world.loss[answering, np.arange(40)] * gain[:, None]
     np.testing.assert_allclose(found.walked.lost, suffered[LEAD:])
     assert (found.walked.trained, found.walked.seconds) == ((8, 11, 19, 27), 5.0 + 5.0 + 1.0 + 1.0)

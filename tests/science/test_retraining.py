@@ -1,7 +1,7 @@
 """The decision to retrain as a truth table, and what holds for every table."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platform_assets.science.retraining import TRIGGERS, PastRetraining, decide
-from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick
+from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick, alarm_began
 from platform_assets.science.retraining_policy import Budget, QuietHours, RetrainingPolicy
 from platform_assets.science.retraining_triggers import (
     Alarms,
@@ -27,7 +27,8 @@ from platform_assets.science.train_on import TrainOn
 
 NOW = datetime(2025, 6, 30, 12, tzinfo=UTC)
 DRIFT = Signal("drift", "3", "2025-06-20", 2.0, 0.0)
-ERROR = Signal("error", "3", "2025-06-25", 5.1, 4.0)
+ERROR = Signal("error", "3", "2025-06-22", 5.1, 4.0)
+SIX_DAYS = Signal("error", "3", "2025-06-23", 5.1, 4.0)  # that have passed since its first day
 QUIET = (Signal("drift", "3", None, 0.0, 0.0), Signal("error", "3", None, 0.4, 4.0))
 ALL_BUT_ROWS = (Drift(), Error(), Staleness(28))
 EVERYTHING = RetrainingPolicy((*ALL_BUT_ROWS, NewData(rows=1000)))
@@ -50,6 +51,7 @@ def slow_at(*hours: tuple[int, float]) -> tuple[Measure, ...]:
     return tuple(Measure("operations", "latency_p99_ms", f"2025-06-30T{hour:02d}", value) for hour, value in hours)
 
 
+SLOW_NOW = ("operations", "3/latency_p99_ms/2025-06-30T09")
 YOUNG = NOW - timedelta(days=3)
 OLD = NOW - timedelta(days=30)
 
@@ -67,8 +69,19 @@ TABLE = [
     ("nothing is wrong", evidence(signals=QUIET), EVERYTHING, [], None),
     ("nothing was judged yet", evidence(), EVERYTHING, [], None),
     ("drift", evidence(signals=(DRIFT,)), EVERYTHING, [], ("drift", "3/2025-06-20")),
-    ("error", evidence(signals=(ERROR,)), EVERYTHING, [], ("error", "3/2025-06-25")),
-    ("both: the error says more", evidence(signals=(DRIFT, ERROR)), EVERYTHING, [], ("error", "3/2025-06-25")),
+    ("error", evidence(signals=(ERROR,)), EVERYTHING, [], ("error", "3/2025-06-22")),
+    ("both: the error says more", evidence(signals=(DRIFT, ERROR)), EVERYTHING, [], ("error", "3/2025-06-22")),
+    ("an alarm of six days, seven are asked for", evidence(signals=(SIX_DAYS,)), EVERYTHING, [], None),
+    ("six are asked for", evidence(signals=(SIX_DAYS,)), only(Error(), settle_days=6), [], ("error", "3/2025-06-23")),
+    ("an older alarm beside it", evidence(signals=(SIX_DAYS, DRIFT)), EVERYTHING, [], ("drift", "3/2025-06-20")),
+    (
+        "drift is old enough, the error that must hold too is not",
+        evidence(signals=(SIX_DAYS, DRIFT)),
+        only(All((Drift(), Error()))),
+        [],
+        None,
+    ),
+    ("what is slow need not settle", evidence(measures=slow_at((9, 300), (10, 300))), only(SLOW), [], SLOW_NOW),
     ("drift is switched off", evidence(signals=(DRIFT,)), only(Error(), Staleness(28)), [], None),
     ("error is switched off", evidence(signals=(ERROR,)), only(Drift(), Staleness(28)), [], None),
     ("drift of a former champion", evidence(signals=(DRIFT,), champion_version="4"), EVERYTHING, [], None),
@@ -157,7 +170,7 @@ TABLE = [
         "the next cause, where the first has fired",
         evidence(signals=(DRIFT, ERROR)),
         EVERYTHING,
-        [past("error", "3/2025-06-25", 8)],
+        [past("error", "3/2025-06-22", 8)],
         ("drift", "3/2025-06-20"),
     ),
     ("one period short", evidence(periods_since_training=6), only(NewData(periods=7)), [], None),
@@ -181,7 +194,7 @@ TABLE = [
     (
         "worse than allowed, over the baseline",
         evidence(measures=(judged_at(20, 9.0), judged_at(27, 11.5))),
-        only(WORSE),
+        only(WORSE, settle_days=0),
         [],
         ("performance", "3/pinball over the baseline/2025-06-27"),
     ),
@@ -204,7 +217,7 @@ TABLE = [
     (
         "coverage in a segment, below its limit",
         evidence(measures=(judged_at(27, 0.8, metric="coverage", segment="price: high"),)),
-        only(Performance("coverage", below=0.85, segment="price: high")),
+        only(Performance("coverage", below=0.85, segment="price: high"), settle_days=2),
         [],
         ("performance", "3/coverage in price: high/2025-06-27"),
     ),
@@ -414,6 +427,7 @@ POLICIES = st.builds(
     RetrainingPolicy,
     when=WHEN.map(tuple),
     cooldown_days=st.floats(0, 60),
+    settle_days=st.sampled_from([0.0, 7.0, 14.0]),
     follow_up_weeks=st.sampled_from([(), (1, 3), (7,)]),
     budget=st.one_of(st.none(), st.builds(Budget, st.integers(1, 3), st.floats(1, 90))),
     quiet_hours=st.sampled_from([None, QuietHours(0, 13), QuietHours(20, 4)]),
@@ -421,6 +435,25 @@ POLICIES = st.builds(
 )
 EPISODES = st.sampled_from(["3/2025-06-01", "3/2025-06-20", "4/2025-06-20", "a", "b"])
 HISTORY = st.lists(st.builds(PastRetraining, st.sampled_from(TRIGGERS), EPISODES, AGES), max_size=4)
+
+
+@pytest.mark.parametrize(
+    ("cause", "began"),
+    [
+        ("error/3/2025-06-22", "2025-06-22"),
+        ("performance/3/coverage in price: high/2025-06-27", "2025-06-27"),
+        ("drift+error/3/2025-06-20&3/2025-06-22", "2025-06-22"),
+        ("error+new_data/3/2025-06-22&3/2025-05-01T12:00/1", "2025-06-22"),
+        ("follow_up/error/3/2025-06-22/7w", "2025-06-22"),
+        ("operations/3/latency_p99_ms/2025-06-30T09", None),
+        ("staleness/3/2025-06-02T12:00/1", None),
+        ("schedule/2025-06-30T02:00:00+00:00", None),
+        ("manual/ada-1", None),
+    ],
+)
+def test_a_cause_says_when_its_alarm_began(cause: str, began: str | None) -> None:
+    trigger, _, episode = cause.partition("/")
+    assert alarm_began(trigger, episode) == (None if began is None else date.fromisoformat(began))
 
 
 def test_what_fires_says_on_what_and_what_waits_says_nothing() -> None:
@@ -463,7 +496,7 @@ def test_more_cooldown_never_fires_more(
 @settings(max_examples=300, deadline=None)
 @given(EVIDENCE, POLICIES, HISTORY)
 def test_a_limit_never_fires_more(seen: RetrainingEvidence, policy: RetrainingPolicy, history: list) -> None:
-    free = replace(policy, cooldown_days=0.0, budget=None, quiet_hours=None, min_new_rows=None)
+    free = replace(policy, cooldown_days=0.0, settle_days=0.0, budget=None, quiet_hours=None, min_new_rows=None)
     if decide(seen, policy, history).retrain:
         assert decide(seen, free, history).retrain
 

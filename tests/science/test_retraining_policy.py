@@ -122,7 +122,7 @@ def test_only_an_alarm_and_what_follows_it_learns_otherwise(trigger: str, is_ala
     ("mapping", "told"),
     [
         ({"cool_down_days": 3}, "unknown key `cool_down_days`\n\nhint: did you mean `cooldown_days`?"),
-        ({"psi": 0.2}, "known: when, cooldown_days, follow_up_weeks, budget, quiet_hours, min_new_rows"),
+        ({"psi": 0.2}, "known: when, cooldown_days, settle_days, follow_up_weeks, budget, quiet_hours, min_new_rows"),
         ({"when": "drift"}, "`when` is 'drift', expected a list"),
         ({"when": ["drfit"]}, "unknown trigger `drfit`\n\nhint: did you mean `drift`?"),
         ({"when": ["manual"]}, "a request by hand is always heard"),

@@ -135,7 +135,7 @@ def test_an_old_model_waits_for_overdue_features(graph: dg.Definitions, instance
 
     def seen() -> tuple[str, ...]:
         context = dg.build_sensor_context(instance=instance, repository_def=repository, resources=resources)
-        policy = RetrainingPolicy((Drift(), Error()))
+        policy = RetrainingPolicy((Drift(), Error()), settle_days=0)
         return gather(context, "dormant", policy, resources["ledger"], resources["clock"], None).overdue_inputs
 
     def state(key: str, new: FreshnessState, old: FreshnessState) -> None:

@@ -33,7 +33,7 @@ from sensors.retraining import KIND, retraining_sensor
 
 NOW = datetime(2025, 6, 30, 12, tzinfo=UTC)
 MONITORING = dg.AssetKey(["demand", "monitoring"])
-TICKS = RetrainingPolicy((Drift(), Error()), cooldown_days=7)
+TICKS = RetrainingPolicy((Drift(), Error()), cooldown_days=7, settle_days=0)
 
 
 class Clock:
@@ -164,7 +164,7 @@ def test_a_failed_check_asks_for_one_run_that_says_why(world: World) -> None:
 
 
 def test_the_run_is_told_on_what_and_a_repeated_one_the_same(world: World) -> None:
-    policy = RetrainingPolicy.from_mapping({"after_alarm": {"recent_days": 28, "recent_density": 5}})
+    policy = RetrainingPolicy.from_mapping({"settle_days": 0, "after_alarm": {"recent_days": 28, "recent_density": 5}})
     world.promote("1")
     world.evaluate("feature_drift", passed=False)
     request = world.tick(policy)
@@ -182,7 +182,7 @@ def test_the_run_is_told_on_what_and_a_repeated_one_the_same(world: World) -> No
     assert world.ledger.decisions("demand")[-1].evidence["train_on"] == told
     world.launch(request, dg.DagsterRunStatus.FAILURE)
     _age_runs(world, timedelta(hours=1))
-    again = world.tick(RetrainingPolicy())  # edited since: the cause keeps what it was asked with
+    again = world.tick(RetrainingPolicy(settle_days=0))  # edited since: the cause keeps what it was asked with
     assert isinstance(again, dg.RunRequest)
     assert again.tags[names.TAG_TRAIN_ON] == request.tags[names.TAG_TRAIN_ON]
 
@@ -216,7 +216,7 @@ def test_a_quiet_tick_gives_the_numbers_that_it_compared(world: World) -> None:
     world.trained(NOW - timedelta(days=10))
     world.evaluate("feature_drift", passed=True, statistic=1.5)
     world.evaluate("error", passed=True, statistic=0.25)
-    answer = world.tick(RetrainingPolicy())
+    answer = world.tick(RetrainingPolicy(settle_days=0))
     assert isinstance(answer, dg.SkipReason)
     for said in ("drift in 1.5 features, at most 4 allowed", "error 0.25", "10.0 days ago, at most 28"):
         assert said in str(answer.skip_message)
@@ -434,7 +434,7 @@ def test_age_and_new_rows_are_measured_from_the_last_training(world: World) -> N
 
 
 def test_two_of_three_verdicts_are_an_alarm_that_keeps_its_name(world: World) -> None:
-    policy = RetrainingPolicy((Drift(Alarms(2, 3)),), cooldown_days=0)
+    policy = RetrainingPolicy((Drift(Alarms(2, 3)),), cooldown_days=0, settle_days=0)
     world.promote("1")
     for day, passed in ((1, False), (2, True), (3, True)):
         world.evaluate("feature_drift", passed, as_of=f"2025-06-{day:02d}")
@@ -478,7 +478,7 @@ def test_figures_of_the_forecasts_and_of_the_service_are_read(world: World, tmp_
 
     tables = Tables(tmp_path / "tables")
     worse = RetrainingPolicy(
-        (Performance("pinball", above=1.1, segment="low price", against="baseline"),), cooldown_days=0
+        (Performance("pinball", above=1.1, segment="low price", against="baseline"),), cooldown_days=0, settle_days=0
     )
     slow = RetrainingPolicy((Operations("latency_p99_ms", above=250),), cooldown_days=0)
     world.promote("1")
@@ -523,7 +523,7 @@ def test_new_code_fires_once_and_counts_what_the_last_training_met(world: World)
 
 
 def test_the_sensor_runs_by_default_on_the_models_job() -> None:
-    sensor = retraining_sensor("demand", {"cooldown_days": 3})
+    sensor = retraining_sensor("demand", {"cooldown_days": 3, "settle_days": 0})
     assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
     assert sensor.job_name == "retrain_demand"
     dg.Definitions.validate_loadable(

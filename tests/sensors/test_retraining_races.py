@@ -13,7 +13,7 @@ from resources.ledger import Ledger
 from sensors.retraining import evaluate
 
 ROUNDS = 100
-POLICY = RetrainingPolicy()
+POLICY = RetrainingPolicy(settle_days=0)
 NOW = datetime(2025, 6, 30, tzinfo=UTC)
 EVIDENCE = RetrainingEvidence(
     now=NOW,
