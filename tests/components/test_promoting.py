@@ -99,8 +99,8 @@ def test_a_candidate_compared_with_nobody_is_judged_again_where_somebody_stands(
 
 def test_a_gain_that_was_found_by_a_fit_of_before_the_alarm_promotes_nobody(ledger: Ledger) -> None:
     judge_candidate(SPEC, step(ledger), evaluation("1", ledger))
-    for version, alarm_known_at in (("2", AT + timedelta(hours=1)), ("3", AT)):
-        judge_candidate(SPEC, step(ledger), evaluation(version, ledger, alarm_known_at=alarm_known_at))
+    for version, began in (("2", AT + timedelta(hours=1)), ("3", AT)):
+        judge_candidate(SPEC, step(ledger), evaluation(version, ledger, alarm_known_at=began))
     assert [d.answer for d in ledger.decisions("demand", kind="gate")] == ["better", "undecided", "better"]
 
 
