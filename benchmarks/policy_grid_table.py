@@ -1,15 +1,24 @@
 """The tables of the policy grid, from what its cells kept."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from platform_assets.science.bootstrap import Array, Interval, Resampler
+from platform_assets.science.backtest import FOLDS, best_schedule, scheduled
+from platform_assets.science.bootstrap import DRAWS, Array, Interval, Resampler
 
-NEVER, IN_SAMPLE, CROSS_FITTED = "never", "best, in-sample", "best, cross-fitted"
-Costs = dict[str, Array]  # of a scenario: policy to (worlds x series, seeds)
+NEVER, IN_SAMPLE, CROSS_FITTED, RAW = "never", "best, in-sample", "best, cross-fitted", "fault, raw"
+ELSEWHERE: Final = (
+    "best, of other seeds"  # chosen on half of the series under the other training seeds, charged on the rest
+)
+BESTS: Final = (IN_SAMPLE, CROSS_FITTED, ELSEWHERE)
+BLOCKS: Final = "blocks.npz"  # losses of the trainings that the best schedule is made of
+DEAREST_CALM: Final = 0.003  # of never's loss, that the default may cost more where nothing happens
 
 
 def kept_at(state: Path, world: int, seed: int, scenario: str) -> Path:
@@ -17,68 +26,178 @@ def kept_at(state: Path, world: int, seed: int, scenario: str) -> Path:
     return state / f"{world}-{seed}" / scenario.replace(", ", "-")
 
 
-def read(state: Path, cells: Sequence[tuple[int, int, str]]) -> dict[str, tuple[Costs, dict[str, float]]]:
-    """Scenario to what each policy cost and its mean number of trainings; worlds that lack a seed are left out."""
+def read(state: Path, cells: Iterable[tuple[int, int, str]]) -> pl.DataFrame:
+    """One row per world, seed, scenario, policy and series: cost, trainings, promoted."""
     frames = []
-    for seed, world, scenario in cells:
+    for world, seed, scenario in cells:
         file = kept_at(state, world, seed, scenario) / "costs.parquet"
         if file.is_file():
             frames.append(pl.read_parquet(file).with_columns(seed=seed, world=world, scenario=pl.lit(scenario)))
-    if not frames:
-        return {}
-    found, whole = {}, pl.concat(frames)
-    for (scenario,), part in whole.group_by("scenario", maintain_order=True):
-        seeds = part["seed"].n_unique()
-        of_world = part.group_by("world").agg(pl.col("seed").n_unique()).filter(pl.col("seed") == seeds)
-        full = part.join(of_world.select("world"), on="world", how="semi")
-        costs, trainings = {}, {}
-        for (policy,), rows in full.group_by("policy", maintain_order=True):
-            table = rows.pivot("seed", index=["world", "series"], values="cost").sort("world", "series")
-            costs[policy] = table.drop("world", "series").to_numpy()
-            trainings[policy] = float(rows["trainings"].mean())  # pyright: ignore[reportArgumentType]
-        found[str(scenario)] = costs, trainings
-    return found
+    return pl.concat(frames) if frames else pl.DataFrame()
 
 
-def print_tables(state: Path, cells: Sequence[tuple[int, int, str]]) -> None:
-    """A table for each scenario, and one of the worst and mean regrets over all of them; in percent of never's loss."""
-    found = read(state, cells)
-    regrets: dict[str, dict[str, tuple[float, float]]] = {}
-    for scenario, (costs, trainings) in found.items():
-        never, best = costs[NEVER], costs[CROSS_FITTED]
-        print(
-            f"\n**{scenario}** ({never.shape[0]} series, {never.shape[1]} seeds; never loses {never.sum() / never.shape[1]:.0f})\n"
-        )
-        print("| policy | trainings | cost against never | regret |\n|---|---|---|---|")
-        for policy, cost in costs.items():
-            regret = _told(_share(cost - best, never)) if policy not in (CROSS_FITTED, IN_SAMPLE) else ""
-            print(f"| {policy} | {trainings[policy]:.3g} | {_told(_share(cost - never, never))} | {regret} |")
-            regrets.setdefault(policy, {})[scenario] = float((cost - best).sum() / never.sum()), trainings[policy]
-    judged = [name for name in found if name != "fault, raw"]
+def best_elsewhere(state: Path, cells: Iterable[tuple[int, int, str]]) -> pl.DataFrame:
+    """Like `read`, of the schedule that was the best on one half of the series under all training seeds but the charged one.
+
+    A training is one draw of rows and of a seed: chosen under the same seed, a schedule also finds out which draws were lucky.
+    """
+    of: dict[tuple[int, str], dict[int, Path]] = {}
+    for world, seed, scenario in cells:
+        if (file := kept_at(state, world, seed, scenario) / BLOCKS).is_file():
+            of.setdefault((world, scenario), {})[seed] = file
+    frames = []
+    for (world, scenario), files in of.items():
+        loss, price = {}, {}
+        for seed, file in files.items():
+            with np.load(file) as kept:
+                loss[seed], price[seed] = kept["loss"], float(kept["price"])
+        for seed, own in loss.items() if len(loss) > 1 else ():
+            others = np.mean([one for other, one in loss.items() if other != seed], axis=0)
+            lost, trainings = charged_elsewhere(own, others, price[seed], seed=seed)
+            about = {"policy": ELSEWHERE, "trainings": trainings, "promoted": trainings}
+            cost = lost + price[seed] * trainings / lost.size
+            frame = pl.DataFrame({**about, "series": np.arange(lost.size), "cost": cost})
+            frames.append(frame.with_columns(seed=seed, world=world, scenario=pl.lit(scenario)))
+    return pl.concat(frames) if frames else pl.DataFrame()
+
+
+def charged_elsewhere(own: Array, others: Array, price: float, *, seed: int = 0) -> tuple[Array, float]:
+    """By series what it lost under the schedule that was best on the other half of them among other losses; mean trainings.
+
+    own, others: (candidates, periods, series).
+    """
+    halves = np.random.default_rng(seed).permutation(own.shape[2]) % FOLDS
+    lost, trainings = np.zeros(halves.size), 0.0
+    for half in range(FOLDS):
+        held = halves == half
+        _, schedule = best_schedule(others[:, :, ~held].sum(axis=2), price * float((~held).mean()))
+        lost[held] = scheduled(own, schedule).sum(axis=0)[held]
+        trainings += len(schedule) * float(held.mean())
+    return lost, trainings
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What policies cost: of scenario and policy (worlds, series, seeds), of the worlds whose cells are all there."""
+
+    cost: Mapping[tuple[str, str], Array]
+    trainings: Mapping[tuple[str, str], float]
+    worlds: tuple[int, ...]
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, scenarios: Sequence[str]) -> "Costs":
+        """Of the worlds that have each of these scenarios under each seed, and of the policies that stand in all of them."""
+        core = rows.filter(pl.col("scenario").is_in(scenarios))
+        seeds = tuple(core["seed"].unique().sort())
+        cells = core.filter(pl.col("policy") == NEVER).unique(["world", "seed", "scenario"]).group_by("world").len()
+        worlds = tuple(cells.filter(pl.col("len") == len(seeds) * len(scenarios))["world"].sort())
+        kept = rows.filter(pl.col("world").is_in(worlds))
+        cost, trainings = {}, {}
+        for (scenario, policy), part in kept.group_by("scenario", "policy", maintain_order=True):
+            ordered = part.sort("world", "series", "seed")
+            series = ordered["series"].n_unique()
+            if ordered.height == len(worlds) * series * len(seeds):
+                cost[scenario, policy] = ordered["cost"].to_numpy().reshape(len(worlds), series, len(seeds))
+                trainings[scenario, policy] = float(part["trainings"].mean())  # pyright: ignore[reportArgumentType]
+        return cls(cost, trainings, worlds, seeds)
+
+    @cached_property
+    def _draws(self) -> tuple[list[Resampler], Array, Array]:
+        """Of series in each world, of worlds and of seeds; of the latter two one fewer than there are, as `Resampler` has it."""
+        random = np.random.default_rng(len(self.worlds))
+        series = next(iter(self.cost.values())).shape[1]
+        names = pl.Series([f"{at:06d}" for at in range(series)])
+
+        def few(count: int) -> Array:
+            size = max(count - 1, 1)
+            return random.multinomial(size, np.full(count, 1 / count), DRAWS).astype(np.float64)
+
+        return [Resampler(names, seed=world) for world in self.worlds], few(len(self.worlds)), few(len(self.seeds))
+
+    def drawn(self, values: Array) -> Array:
+        """Sums of (worlds, series, seeds) in each draw; the same draws for all that is asked."""
+        resamplers, worlds, seeds = self._draws
+        of_world = [(one.drawn(values[at]) * seeds).sum(axis=1) for at, one in enumerate(resamplers)]
+        return (np.stack(of_world, axis=1) * worlds).sum(axis=1)
+
+    def share(self, scenario: str, policy: str, against: str, of: tuple[str, str] | None = None) -> tuple[float, Array]:
+        """What a policy cost more than another one, as a share of never's: the figure and its draws. `of`: scenario and policy
+        instead of `against`, whose cost is divided by then."""
+        other = self.cost[of or (scenario, against)]
+        base = self.cost[of or (scenario, NEVER)]
+        apart = self.cost[scenario, policy] - other
+        return float(apart.sum() / base.sum()), self.drawn(apart) / self.drawn(base)
+
+    def worst(self, policy: str, scenarios: Sequence[str]) -> tuple[float, Array, str]:
+        """The largest regret over scenarios, its draws, and where it is."""
+        found = {name: self.share(name, policy, CROSS_FITTED) for name in scenarios}
+        where = max(found, key=lambda name: found[name][0])
+        return found[where][0], np.max([draws for _, draws in found.values()], axis=0), where
+
+    def policies(self, scenarios: Sequence[str]) -> list[str]:
+        """Those that stand in each of the scenarios, in the order in which they were made."""
+        names = dict.fromkeys(policy for _, policy in self.cost)
+        return [name for name in names if name not in BESTS and all((one, name) in self.cost for one in scenarios)]
+
+    def mean_trainings(self, policy: str, scenarios: Sequence[str]) -> float:
+        return float(np.mean([self.trainings[name, policy] for name in scenarios]))
+
+
+def chosen(costs: Costs, candidates: Iterable[str], scenarios: Sequence[str]) -> str | None:
+    """The candidate of the smallest worst regret among those that train no more than monthly and cost little where nothing happens."""
+    there = [name for name in candidates if name in costs.policies(scenarios)]
+    monthly = costs.mean_trainings("monthly", scenarios)
+    fit = [
+        name
+        for name in there
+        if costs.mean_trainings(name, scenarios) <= monthly and costs.share("none", name, NEVER)[0] <= DEAREST_CALM
+    ]
+    return min(fit, key=lambda name: costs.worst(name, scenarios)[0], default=None)
+
+
+def print_block(title: str, costs: Costs, scenarios: Sequence[str]) -> None:
+    """Regrets by scenario, the worst and the mean of them, in percent of never's loss."""
+    size = next(iter(costs.cost.values())).shape[1]
+    print(f"\n**{title}**: worlds {_listed(costs.worlds)}, training seeds {_listed(costs.seeds)}, {size} series each\n")
+    print(f"| policy | trainings | {' | '.join(f'`{name}`' for name in scenarios)} | mean | worst |")
+    print("|---" * (len(scenarios) + 4) + "|")
+    for policy in costs.policies(scenarios):
+        found = [costs.share(name, policy, CROSS_FITTED) for name in scenarios]
+        mean = float(np.mean([one for one, _ in found])), np.mean([draws for _, draws in found], axis=0)
+        cells = [f"{100 * one:+.2f}" for one, _ in found] if len(costs.worlds) < 3 else [_told(*one) for one in found]
+        worst = costs.worst(policy, scenarios)
+        count = costs.mean_trainings(policy, scenarios)
+        print(f"| {policy} | {count:.1f} | {' | '.join(cells)} | {_told(*mean)} | {_told(*worst[:2])} |")
+    gap = " | ".join(_told(*costs.share(name, CROSS_FITTED, NEVER)) for name in scenarios)
+    print(f"| the best schedule, against never | | {gap} | | |")
+    flattered = " | ".join(_told(*costs.share(name, IN_SAMPLE, NEVER)) for name in scenarios)
+    print(f"| the same, in-sample | | {flattered} | | |")
+
+
+def print_verdict(costs: Costs, policy: str, rivals: Sequence[str], scenarios: Sequence[str]) -> None:
+    """What was asked of the default, as sentences."""
+    ours, our_draws, where = costs.worst(policy, scenarios)
+    others = {name: costs.worst(name, scenarios) for name in rivals if name in costs.policies(scenarios)}
+    best = min(others, key=lambda name: others[name][0])
+    apart = _told(ours - others[best][0], our_draws - others[best][1])
     print(
-        f"\n**over {', '.join(judged)}**\n\n| policy | trainings | mean regret | worst regret | in |\n|---|---|---|---|---|"
+        f"\n`{policy}`: worst regret {100 * ours:+.2f} (under {where}), that of `{best}`, the best of {', '.join(others)}, "
+        f"{100 * others[best][0]:+.2f} (under {others[best][2]}): {apart} apart, {ours / others[best][0]:.2f} of it"
     )
-    for policy, by_scenario in regrets.items():
-        if policy in (CROSS_FITTED, IN_SAMPLE) or not set(judged) <= set(by_scenario):
-            continue
-        values = {name: by_scenario[name][0] for name in judged}
-        worst, count = max(values, key=lambda name: values[name]), np.mean([by_scenario[name][1] for name in judged])
-        print(
-            f"| {policy} | {count:.3g} | {100 * np.mean(list(values.values())):+.2f} | {100 * values[worst]:+.2f} | {worst} |"
-        )
-    if {"fault", "fault, raw"} <= set(found):
-        ours, raw = found["fault"][0], found["fault, raw"][0]
-        if ours[NEVER].shape == raw[NEVER].shape:
-            for policy in (NEVER, "default"):
-                gain = _told(_share(ours[policy] - raw[NEVER], raw[NEVER]))
-                print(f"\nfault: `{policy}` with the faulty days unknown, against never on the raw days: {gain}")
+    for scenario in (name for name in ("none", "fault") if name in scenarios):
+        print(f"under {scenario}, against never: {_told(*costs.share(scenario, policy, NEVER))}")
+    if (RAW, NEVER) in costs.cost:
+        for name in (NEVER, policy):
+            told = _told(*costs.share("fault", name, "", (RAW, NEVER)))
+            print(f"under fault, `{name}` against never on the raw days: {told}")
 
 
-def _share(difference: Array, never: Array) -> Interval:
-    """A difference as a share of never's, paired over series and seeds."""
-    resampler = Resampler(pl.Series([f"{at:06d}" for at in range(never.shape[0])]))
-    return resampler.improvement_over_runs(difference, never).from_one()
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
 
 
-def _told(share: Interval) -> str:
-    return f"{100 * share.estimate:+.2f} [{100 * share.low:+.2f}, {100 * share.high:+.2f}]"
+def _told(estimate: float, draws: Array) -> str:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    found = Interval(100 * estimate, 100 * float(low), 100 * float(high))
+    return f"{found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"

@@ -9,6 +9,7 @@ policy choose; those of another choice than the matrix's are asked for where a w
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,10 +17,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from platform_assets.errors import ConfigurationError
+from platform_assets.science import calibration, streams
 from platform_assets.science.backtest import Floats, Losses, Walked
 from platform_assets.science.bootstrap import Resampler
 from platform_assets.science.gate import GatePolicy
-from platform_assets.science.monitoring import judge_errors
 from platform_assets.science.retraining import PastRetraining, decide
 from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick, alarm_began
 from platform_assets.science.retraining_policy import RetrainingPolicy
@@ -67,6 +68,9 @@ class History:
     verdicts: dict[tuple[Training, int, str], bool] = field(
         default_factory=dict
     )  # of champion, period, check, once each
+    heard: dict[Training, pl.DataFrame] = field(
+        default_factory=dict
+    )  # a champion's signals, those of its backtest first, once each
 
     @property
     def lead(self) -> int:
@@ -191,10 +195,16 @@ def passes(
     if ours == theirs or now - start < least:
         return policy.undecided == "promote"
     mine, other = (history.lost(one)[start:now].sum(axis=0) for one in (ours, theirs))
-    found = Resampler(pl.Series([f"{at:06d}" for at in range(mine.size)]), seed=seed).improvement(mine, other)
+    found = _resampler(mine.size, seed).improvement(mine, other)
     if found.low > policy.min_improvement:
         return True
     return not found.high < policy.min_improvement and policy.undecided == "promote"
+
+
+@cache
+def _resampler(series: int, seed: int) -> Resampler:
+    """Draws of so many series."""
+    return Resampler(pl.Series([f"{at:06d}" for at in range(series)]), seed=seed)
 
 
 def _evidence(
@@ -262,16 +272,16 @@ def _error(history: History, champion: Training, now: int) -> bool:
     start = max(born - history.lead, 0)
     if born == start:
         return False
-    tested = Training(start, champion.on)
-    parts = [_results(history, tested, start, born), _results(history, champion, born, now)]
-    found = judge_errors(
-        pl.concat(parts),
-        history.task,
-        reference_until=periods[born] - DAY,
-        champion=str(born),
-        as_of=periods[now] - DAY,
-    )
-    return not found.passed
+    reference_until = periods[born] - DAY
+    if champion not in history.heard:
+        tested, end = Training(start, champion.on), len(periods) - 1
+        results = pl.concat([_results(history, tested, start, born), _results(history, champion, born, end)])
+        first = results["day"].min()
+        reference = (first, reference_until) if isinstance(first, date) and first <= reference_until else None
+        history.heard[champion] = streams.signals(results, history.task, reference=reference)
+    found = history.heard[champion].filter(pl.col("day") < periods[now])
+    names = calibration.default_signals(history.task)
+    return any(one.has_alarmed for one in calibration.standings(found, names, reference_until=reference_until))
 
 
 def _results(history: History, training: Training, begin: int, end: int) -> pl.DataFrame:
