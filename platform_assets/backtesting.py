@@ -113,7 +113,7 @@ def backtest_policies(
     import dagster as dg
     import numpy as np
 
-    from platform_assets.science import backtest, backtest_plot, backtest_rough
+    from platform_assets.science import backtest, backtest_plot, backtest_rough, backtest_sentence
     from platform_assets.science.gate import GatePolicy
     from platform_assets.science.replay import Training, replay
     from platform_assets.science.retraining_policy import RetrainingPolicy
@@ -157,7 +157,7 @@ def backtest_policies(
     losses = matrices[0]
     charge = price * float(np.mean([one.summed()[0].mean() for one in matrices]))
     found = backtest.outcomes(matrices, walks, charge, seed=spec.seed)
-    sentence = backtest.recommendation(found, seed=spec.seed)
+    sentence = backtest_sentence.recommendation(found, seed=spec.seed)
     drawn = f"reports/{model}/backtest.svg"
     context.resources.artifacts.put(drawn, backtest_plot.plot(found, charge).encode())
     place = context.resources.artifacts.uri(drawn)

@@ -233,7 +233,7 @@ def outcomes(
     loss; it is borne by all series alike.
     """
     series = seeds[0].loss.shape[2]
-    resampler = _over(series, seed)
+    resampler = over(series, seed)
     alone = np.column_stack([losses.loss[0].sum(axis=0) for losses in seeds])  # (series, seeds), of never
     static = [walked(losses, *walk(losses, never)) for losses in seeds]
     found = []
@@ -263,42 +263,6 @@ def outcomes(
     return found
 
 
-def _over(series: int, seed: int) -> Resampler:
+def over(series: int, seed: int) -> Resampler:
+    """Draws of so many series."""
     return Resampler(pl.Series([f"{at:06d}" for at in range(series)]), seed=seed)
-
-
-def chosen_elsewhere(found: Sequence[Outcome], *, seed: int = 0) -> Interval | None:
-    """What the cheapest policy saves where it did not choose itself: chosen on one half of the series, judged on the other."""
-    never = next(outcome.borne for outcome in found if outcome.name == "never")
-    rivals = [outcome.borne for outcome in found if outcome.borne is not None and outcome.trainings]
-    if never is None or not rivals:
-        return None
-    halves = np.random.default_rng(seed).permutation(never.shape[0]) % FOLDS
-    borne = np.empty_like(never)
-    for half in range(FOLDS):
-        cheapest = min(rivals, key=lambda one: float(one[halves != half].sum()))
-        borne[halves == half] = cheapest[halves == half]
-    return _over(never.shape[0], seed).improvement_over_runs(borne, never)
-
-
-def recommendation(found: Sequence[Outcome], *, seed: int = 0) -> str:
-    """One sentence: which policy, or that none can be told from never; of several, by what they do where they were not chosen."""
-    walked = [outcome for outcome in found if outcome.saved is not None and outcome.trainings]
-    best = max(walked, key=lambda outcome: outcome.saved.estimate if outcome.saved else 0.0, default=None)
-    honest = chosen_elsewhere(found, seed=seed)
-    if best is None or best.saved is None or honest is None:
-        return "No policy would have trained once."
-    if best.saved.high < 0:
-        return f"`never` is the best on this history: {', '.join(f'`{o.name}`' for o in walked)} would have cost more."
-    told = f"{_told(best.saved)} of never's cost"
-    if len(walked) > 1:
-        told += f" ({_told(honest)} chosen on one half of the series, judged on the other)"
-    if min(best.saved.low, honest.low) > 0:
-        return f"`{best.name}` saves {told}, with {best.trainings:.3g} trainings."
-    worst = [o for o in walked if o.saved is not None and o.saved.high < 0]
-    costly = f" {', '.join(f'`{o.name}`' for o in worst)} would have cost more than never." if worst else ""
-    return f"No policy can be told from never on this history: the best, `{best.name}`, saves {told}.{costly}"
-
-
-def _told(saved: Interval) -> str:
-    return f"{saved.estimate:+.1%} [{saved.low:+.1%}, {saved.high:+.1%}]"

@@ -21,10 +21,11 @@ from platform_assets.science import calibration, streams
 from platform_assets.science.backtest import Floats, Losses, Walked
 from platform_assets.science.bootstrap import Resampler
 from platform_assets.science.gate import GatePolicy
+from platform_assets.science.replayable import check_replayable
 from platform_assets.science.retraining import PastRetraining, decide
 from platform_assets.science.retraining_evidence import Measure, RetrainingEvidence, Signal, Tick, alarm_began
 from platform_assets.science.retraining_policy import RetrainingPolicy
-from platform_assets.science.retraining_triggers import Code, Drift, Error, Operations, Performance, alarm_since
+from platform_assets.science.retraining_triggers import Drift, Error, Performance, alarm_since
 from platform_assets.science.streams import LEAST_ROWS
 from platform_assets.science.tasks import QUANTILES, Task
 from platform_assets.science.train_on import EVENLY, TrainOn
@@ -137,29 +138,6 @@ def replay(history: History, policy: RetrainingPolicy, gate: GatePolicy, *, seed
     spent = sum(history.seconds(one) for one in trained)
     charged = Walked(suffered[lead:], tuple(at - lead for at in before), spent)
     return Replayed(answers, before, on, tuple(reasons), tuple(promoted), charged)
-
-
-def check_replayable(policy: RetrainingPolicy, history: History) -> None:
-    """Raises: ConfigurationError naming a trigger whose evidence a history does not hold."""
-    if "champion" in (policy.train_on.start, policy.after_alarm.start):
-        raise ConfigurationError(
-            "`start: champion` cannot be replayed: such a training depends on which champions stood before it",
-            hint="replay the policy with `start: scratch`, as a YAML file",
-        )
-    for part in policy.parts:
-        if isinstance(part, Operations | Code):
-            raise ConfigurationError(f"`{part.kind}` cannot be replayed: history holds no record of it")
-        if isinstance(part, Performance) and (part.metric, part.segment, part.against) != (
-            history.metric,
-            "",
-            "baseline",
-        ):
-            raise ConfigurationError(
-                f"`performance` of {part.metric}{f' in {part.segment}' if part.segment else ''} cannot be replayed",
-                hint=f"only `metric: {history.metric}` with `against: baseline`, overall",
-            )
-        if isinstance(part, Drift) and history.has_drifted is None:
-            raise ConfigurationError("`drift` cannot be replayed: this history holds no features")
 
 
 def passes(

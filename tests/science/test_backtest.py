@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platform_assets.errors import ConfigurationError, SchemaError
-from platform_assets.science import backtest
+from platform_assets.science import backtest, backtest_sentence
 from platform_assets.science.backtest import Losses, Past
 from platform_assets.science.backtest_plot import pareto_front, plot
 
@@ -150,7 +150,7 @@ def test_outcomes_add_up_and_are_paired_with_never() -> None:
 def test_the_recommendation_says_what_the_interval_says(drift: float, price: float, told: str) -> None:
     world = losses(6, 12, series=200, drift=drift)
     found = backtest.outcomes([world], {"every 3": [walked(world, 3)]}, price=price)
-    assert re.search(told, backtest.recommendation(found))
+    assert re.search(told, backtest_sentence.recommendation(found))
 
 
 def test_seeds_are_means_and_their_spread_is_in_the_interval() -> None:
@@ -177,11 +177,11 @@ def test_a_choice_among_equals_is_judged_where_it_was_not_made() -> None:
             for n in range(20)
         }
         found = backtest.outcomes([world], walks, price=0.0, seed=seed)
-        elsewhere = backtest.chosen_elsewhere(found, seed=seed)
+        elsewhere = backtest_sentence.chosen_elsewhere(found, seed=seed)
         assert elsewhere is not None
         flattered.append(max(o.saved.estimate for o in found[1:-2] if o.saved))
         honest.append(elsewhere.estimate)
-        assert "chosen on one half of the series" in backtest.recommendation(found)
+        assert "chosen on one half of the series" in backtest_sentence.recommendation(found)
     assert np.mean(flattered) > 0.04
     assert abs(np.mean(honest)) < 0.03
 
