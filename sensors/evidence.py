@@ -34,6 +34,7 @@ from resources.ledger import Ledger
 from sensors.repairs import lacking, repaired_completion, source_of
 
 CHECKS: Final = {"feature_drift": "drift", "error": "error"}  # check of <model>/monitoring -> trigger
+REFUSED: Final = frozenset({"column retyped", "duplicate key", "fewer rows", "more rows"})  # faults of the issued rows
 PAGE: Final = 100  # check evaluations, or measures, read at once
 UNFINISHED: Final = [Status.NOT_STARTED, Status.QUEUED, Status.STARTING, Status.STARTED, Status.CANCELING]
 
@@ -134,7 +135,11 @@ def _upstream(context: dg.SensorEvaluationContext, model: str) -> tuple[BaseAsse
 
 
 def _failed_data_checks(context: dg.SensorEvaluationContext, model: str) -> Iterator[str]:
-    """Blocking checks on anything upstream of the training set whose newest evaluation failed with an error."""
+    """Blocking checks on anything upstream of the training set whose newest evaluation failed with an error.
+
+    Of the faults of the issued rows, which block no forecast, those that a training would learn; a new category or a
+    feature that has ended are not among them: they last, and a training is their cure.
+    """
     if (found := _upstream(context, model)) is None:
         return
     graph, upstream = found
@@ -144,6 +149,11 @@ def _failed_data_checks(context: dg.SensorEvaluationContext, model: str) -> Iter
         evaluation = None if newest is None else newest.evaluation
         if evaluation and not evaluation.passed and evaluation.severity is dg.AssetCheckSeverity.ERROR:
             yield f"{key.asset_key.to_user_string()}:{key.name}"
+    watched = dg.AssetCheckKey(dg.AssetKey(names.model_key(model, "monitoring")), "input_faults")
+    newest = next(_evaluations(context.instance, watched, first=1), None)
+    evaluation = None if newest is None else newest.evaluation
+    if evaluation and not evaluation.passed and (kinds := sorted(REFUSED & {*evaluation.metadata})):
+        yield f"{watched.asset_key.to_user_string()}:{watched.name} ({', '.join(kinds)})"
 
 
 def _quarantined(context: dg.SensorEvaluationContext, model: str, ledger: Ledger) -> Iterator[Quarantined]:

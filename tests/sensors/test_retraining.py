@@ -287,6 +287,30 @@ def test_a_verdict_on_a_former_champion_says_nothing_about_this_one(world: World
 
 
 @pytest.mark.parametrize(
+    ("passed", "kind", "is_refused"),
+    [
+        (False, "fewer rows", True),
+        (False, "duplicate key", True),
+        (False, "new category", False),  # it lasts, and a training is its cure
+        (True, "column added", False),
+    ],
+)
+def test_a_fault_of_the_issued_rows_that_a_training_would_learn_vetoes(
+    world: World, passed: bool, kind: str, is_refused: bool
+) -> None:
+    world.promote("1")
+    world.evaluate("feature_drift", passed=False)
+    found: dict[str, Any] = {kind: 1.0}
+    world.evaluate("input_faults", passed=passed, **found)
+    answer = world.tick()
+    assert isinstance(answer, dg.SkipReason if is_refused else dg.RunRequest)
+    if is_refused:
+        assert f"blocking data check demand/monitoring:input_faults ({kind}) has failed" in str(answer)
+        world.evaluate("input_faults", passed=True)
+        assert isinstance(world.tick(), dg.RunRequest)
+
+
+@pytest.mark.parametrize(
     ("severity", "is_vetoed"),
     [(dg.AssetCheckSeverity.ERROR, True), (dg.AssetCheckSeverity.WARN, False)],  # a warning does not block
 )
