@@ -32,6 +32,7 @@ from benchmarks.policy_grid_table import (
     NEVER,
     RAW,
     Costs,
+    best_elsewhere,
     chosen,
     kept_at,
     print_block,
@@ -258,7 +259,8 @@ def main() -> None:
     todo = [(world, seed, name) for seed in said.seeds for world in said.worlds for name in said.scenarios]
     if not said.table:
         fill(said, todo, lambda line: print(line, flush=True))
-    rows, scenarios = read(said.state, todo), [name for name in said.scenarios if name != RAW]
+    rows = pl.concat([read(said.state, todo), best_elsewhere(said.state, todo)], how="diagonal")
+    scenarios = [name for name in said.scenarios if name != RAW]
     choosing, judging = (
         Costs.of(rows.filter(pl.col("world").is_in(said.choosing) == is_chosen), scenarios)
         for is_chosen in (True, False)

@@ -129,9 +129,9 @@ class Costs:
         apart = self.cost[scenario, policy] - other
         return float(apart.sum() / base.sum()), self.drawn(apart) / self.drawn(base)
 
-    def worst(self, policy: str, scenarios: Sequence[str]) -> tuple[float, Array, str]:
+    def worst(self, policy: str, scenarios: Sequence[str], best: str = CROSS_FITTED) -> tuple[float, Array, str]:
         """The largest regret over scenarios, its draws, and where it is."""
-        found = {name: self.share(name, policy, CROSS_FITTED) for name in scenarios}
+        found = {name: self.share(name, policy, best) for name in scenarios}
         where = max(found, key=lambda name: found[name][0])
         return found[where][0], np.max([draws for _, draws in found.values()], axis=0), where
 
@@ -160,31 +160,38 @@ def print_block(title: str, costs: Costs, scenarios: Sequence[str]) -> None:
     """Regrets by scenario, the worst and the mean of them, in percent of never's loss."""
     size = next(iter(costs.cost.values())).shape[1]
     print(f"\n**{title}**: worlds {_listed(costs.worlds)}, training seeds {_listed(costs.seeds)}, {size} series each\n")
-    print(f"| policy | trainings | {' | '.join(f'`{name}`' for name in scenarios)} | mean | worst |")
-    print("|---" * (len(scenarios) + 4) + "|")
+    has_other = all((name, ELSEWHERE) in costs.cost for name in scenarios)
+    print(
+        f"| policy | trainings | {' | '.join(f'`{name}`' for name in scenarios)} | mean | worst | worst, other seeds |"
+    )
+    print("|---" * (len(scenarios) + 5) + "|")
     for policy in costs.policies(scenarios):
         found = [costs.share(name, policy, CROSS_FITTED) for name in scenarios]
         mean = float(np.mean([one for one, _ in found])), np.mean([draws for _, draws in found], axis=0)
         cells = [f"{100 * one:+.2f}" for one, _ in found] if len(costs.worlds) < 3 else [_told(*one) for one in found]
-        worst = costs.worst(policy, scenarios)
+        worst = _told(*costs.worst(policy, scenarios)[:2])
+        other = _told(*costs.worst(policy, scenarios, ELSEWHERE)[:2]) if has_other else ""
         count = costs.mean_trainings(policy, scenarios)
-        print(f"| {policy} | {count:.1f} | {' | '.join(cells)} | {_told(*mean)} | {_told(*worst[:2])} |")
-    gap = " | ".join(_told(*costs.share(name, CROSS_FITTED, NEVER)) for name in scenarios)
-    print(f"| the best schedule, against never | | {gap} | | |")
-    flattered = " | ".join(_told(*costs.share(name, IN_SAMPLE, NEVER)) for name in scenarios)
-    print(f"| the same, in-sample | | {flattered} | | |")
+        print(f"| {policy} | {count:.1f} | {' | '.join(cells)} | {_told(*mean)} | {worst} | {other} |")
+    for best in BESTS if has_other else BESTS[:2]:
+        gap = " | ".join(_told(*costs.share(name, best, NEVER)) for name in scenarios)
+        print(f"| {best}: against never | {costs.mean_trainings(best, scenarios):.1f} | {gap} | | | |")
 
 
 def print_verdict(costs: Costs, policy: str, rivals: Sequence[str], scenarios: Sequence[str]) -> None:
     """What was asked of the default, as sentences."""
-    ours, our_draws, where = costs.worst(policy, scenarios)
-    others = {name: costs.worst(name, scenarios) for name in rivals if name in costs.policies(scenarios)}
-    best = min(others, key=lambda name: others[name][0])
-    apart = _told(ours - others[best][0], our_draws - others[best][1])
-    print(
-        f"\n`{policy}`: worst regret {100 * ours:+.2f} (under {where}), that of `{best}`, the best of {', '.join(others)}, "
-        f"{100 * others[best][0]:+.2f} (under {others[best][2]}): {apart} apart, {ours / others[best][0]:.2f} of it"
-    )
+    for schedule in (CROSS_FITTED, ELSEWHERE):
+        if not all((name, schedule) in costs.cost for name in scenarios):
+            continue
+        ours, our_draws, where = costs.worst(policy, scenarios, schedule)
+        others = {name: costs.worst(name, scenarios, schedule) for name in rivals if name in costs.policies(scenarios)}
+        best = min(others, key=lambda name: others[name][0])
+        apart = _told(ours - others[best][0], our_draws - others[best][1])
+        print(
+            f"\nagainst the {schedule}: `{policy}` has worst regret {100 * ours:+.2f} (under {where}), "
+            f"`{best}`, the best of {', '.join(others)}, {100 * others[best][0]:+.2f} (under {others[best][2]}): "
+            f"{apart} apart, {ours / others[best][0]:.2f} of it\n"
+        )
     for scenario in (name for name in ("none", "fault") if name in scenarios):
         print(f"under {scenario}, against never: {_told(*costs.share(scenario, policy, NEVER))}")
     if (RAW, NEVER) in costs.cost:

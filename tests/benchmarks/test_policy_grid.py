@@ -1,7 +1,8 @@
 """The policy grid: its worlds beside the platform's own functions, its figures beside naive ones."""
 
 import itertools
-from datetime import timedelta
+from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,8 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.policy_grid_table import CROSS_FITTED, NEVER, Costs, chosen
+from benchmarks.policy_grid_table import (
+    BLOCKS,
+    CROSS_FITTED,
+    NEVER,
+    Costs,
+    best_elsewhere,
+    charged_elsewhere,
+    chosen,
+    kept_at,
+)
 from benchmarks.policy_grid_world import Life, Size
+from platform_assets.science.backtest import Losses, cross_fitted
 from platform_assets.science.demand import sampling
 from platform_assets.science.train_on import DENSE, EVENLY
 
@@ -93,6 +104,44 @@ def test_the_chosen_one_is_cheap_where_nothing_happens_and_rare() -> None:
     found = Costs(cost, trainings, (0, 1), (0, 1))
     assert chosen(found, ["dear", "often", "a", "b"], SCENARIOS) == "b"
     assert chosen(found, ["dear", "often"], SCENARIOS) is None
+
+
+def matrix(series: int, *, seed: int, good: int | None = None) -> np.ndarray:
+    """Losses of six trainings in six periods, one of which may be good from its own period on."""
+    loss = np.random.default_rng(seed).gamma(50, 0.02, (6, 6, series))
+    if good is not None:
+        loss[good, good:] *= 0.5
+    return loss
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 9))
+def test_a_schedule_of_the_same_losses_is_the_cross_fitted_one(seed: int, series: int) -> None:
+    loss = matrix(series, seed=seed, good=3)
+    starts = tuple(date(2025, 1, 6) + timedelta(weeks=n) for n in range(6))
+    usual = cross_fitted(Losses(starts, loss, loss[0], np.zeros(6)), 0.3, seed=seed)
+    lost, trainings = charged_elsewhere(loss, loss, 0.3, seed=seed)
+    assert (lost == usual[0]).all()
+    assert trainings == pytest.approx(usual[1])
+
+
+def test_luck_under_one_seed_is_no_schedule(tmp_path: Path) -> None:
+    """Training 2 is lucky under seed 1 alone; training 4 is good under each."""
+    cells = [(7, seed, "none") for seed in range(3)]
+    for world, seed, scenario in cells:
+        loss = matrix(40, seed=seed, good=4)
+        if seed == 1:
+            loss[2, 2:] *= 0.8
+        folder = kept_at(tmp_path, world, seed, scenario)
+        folder.mkdir(parents=True)
+        np.savez(folder / BLOCKS, loss=loss, price=8.0)
+    found = best_elsewhere(tmp_path, cells)
+    assert found["trainings"].unique().to_list() == [1.0]
+    with np.load(kept_at(tmp_path, 7, 1, "none") / BLOCKS) as kept:
+        loss = kept["loss"]
+    naive = sum(loss[0 if period < 4 else 4, period].sum() for period in range(6)) + 8.0
+    assert found.filter(pl.col("seed") == 1)["cost"].sum() == pytest.approx(naive)
+    assert best_elsewhere(tmp_path, cells[:1]).is_empty()
 
 
 @pytest.fixture(scope="module")
