@@ -134,12 +134,12 @@ def test_luck_under_one_seed_is_no_schedule(tmp_path: Path) -> None:
             loss[2, 2:] *= 0.8
         folder = kept_at(tmp_path, world, seed, scenario)
         folder.mkdir(parents=True)
-        np.savez(folder / BLOCKS, loss=loss, price=8.0)
+        np.savez(folder / BLOCKS, loss=loss, price=16.0)
     found = best_elsewhere(tmp_path, cells)
     assert found["trainings"].unique().to_list() == [1.0]
     with np.load(kept_at(tmp_path, 7, 1, "none") / BLOCKS) as kept:
         loss = kept["loss"]
-    naive = sum(loss[0 if period < 4 else 4, period].sum() for period in range(6)) + 8.0
+    naive = sum(loss[0 if period < 4 else 4, period].sum() for period in range(6)) + 16.0
     assert found.filter(pl.col("seed") == 1)["cost"].sum() == pytest.approx(naive)
     assert best_elsewhere(tmp_path, cells[:1]).is_empty()
 
