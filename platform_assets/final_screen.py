@@ -56,7 +56,8 @@ def _standing(settings: Settings, answer: dict[str, Any]) -> list[str]:
     if answer["refused"]:
         refused = answer["refused"][-1]
         lines.append(f"  refused  {model}@{refused['version']} ({refused['answer']}): {'; '.join(refused['reasons'])}")
-    report = settings.state / "reports" / model / "latest.html"
+    page = champion["version"] if champion else "latest"  # which may be a refused version's
+    report = settings.state / "reports" / model / f"{page}.html"
     return [*lines, f"  report   {report}"] if report.exists() else lines
 
 
@@ -75,10 +76,26 @@ def _lived(story: dict[str, Any], ledger: Ledger, source: str) -> list[str]:
     for found in ledger.quarantines(source):
         if found.action == "found":
             lines.append(f"  quarantined  {found.segment}, {found.first_on} to {found.last_on}: {found.reason}")
-    for cause in ledger.causes(FIRST_MODEL):
-        lines.append(f"  retrained    {cause.at:%Y-%m-%d}: {cause.reason}")
+    lines += _fault(story.get("fault"))
+    causes = ledger.causes(FIRST_MODEL)
+    asked = [cause for cause in causes if [cause.trigger, cause.episode] in story.get("asked", [])]
+    open_ = [cause for cause in asked if cause.status == "fired"]
+    lines += [f"  retrained    {cause.at:%Y-%m-%d}: {cause.reason}" for cause in causes if cause not in asked]
     since = f"{_gain(story['since_shock'])} of all since week {SHOCK_WEEK}"
-    return [*lines, f"  saved        {_gain(story['last'])} of week {WEEKS}'s loss, {since}, beside @1 alone"]
+    lines.append(f"  saved        {_gain(story['last'])} of week {WEEKS}'s loss, {since}, beside @1 alone")
+    lines += [f"  asked for    {cause.at:%Y-%m-%d}: {cause.reason}; `make dev` runs it" for cause in open_]
+    return [*lines, *([f"  plot         {story['plot']}"] if "plot" in story else [])]
+
+
+def _fault(cost: dict[str, Any] | None) -> list[str]:
+    """What the wrong figures would have cost."""
+    if cost is None:
+        return []
+    first, last = cost["weeks"]
+    return [
+        f"  left in      it would have cost {_gain(cost['cost'])} there in weeks {first} to {last}, trained and asked on what came;",
+        f"               {_gain(cost['by_training'])} by the training alone (two small models that differ in their data)",
+    ]
 
 
 def _gain(gain: dict[str, float | None]) -> str:

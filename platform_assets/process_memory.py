@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
-M_MMAP_THRESHOLD: Final = -3  # malloc.h
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # malloc.h
+ARENAS: Final = 2  # each thread would keep what it has freed to itself, and trainings have many
 # Polars' own allocator keeps pages that it has freed until the system is short of memory, and they count as used until
 # then. So soon after it frees them they are the system's again; at once would take a tenth more of processor time.
 POLARS_ALLOCATOR: Final = ("_RJEM_MALLOC_CONF", "dirty_decay_ms:200,muzzy_decay_ms:0")
@@ -28,6 +29,7 @@ def give_memory_back() -> None:
     with suppress(OSError, AttributeError):  # another C library than GNU's
         library = ctypes.CDLL("libc.so.6")
         library.mallopt(M_MMAP_THRESHOLD, 1 << 20)
+        library.mallopt(M_ARENA_MAX, ARENAS)
         library.malloc_trim(0)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -20,9 +20,11 @@ from platform_assets.components.model_assets import STAGES
 from platform_assets.definitions import assemble
 from resources.deployment import Settings
 from resources.kept_files import ARRIVING_FOLDER
+from sensors.retraining import cause_tag
 
 if TYPE_CHECKING:
     from platform_assets.science.simulate import World
+    from resources.ledger import Ledger
 
 Echo = Callable[[str], None]
 # Runs these assets of a job in this process, with tags: progress goes to the last.
@@ -90,14 +92,34 @@ def live(settings: Settings, model: str, instance: dg.DagsterInstance, run: Run,
         echo(": ".join([f"week {number} of {WEEKS}, {first_on} to {last_on}", *filter(None, [EVENTS.get(number)])]))
         lay(settings, world, f"week_{number}", first_on, last_on)
         at = datetime.combine(last_on + timedelta(days=1), ARRIVES_AT, UTC)
-        pass_by(Platform(replace(settings, now=at), model, instance, run, echo), first_on, last_on)
+        platform = Platform(replace(settings, now=at), model, instance, run, echo)
+        pass_by(platform, first_on, last_on, is_last=number == WEEKS)
         ledger.complete(completion(number), {"first_on": str(first_on), "last_on": str(last_on)})
         lived.append(number)
     if ledger.completed(WORTH) is None:
-        from platform_assets.story_worth import worth
-
-        ledger.complete(WORTH, worth(settings, model))
+        ledger.complete(WORTH, reckoning(settings, model, instance))
     return lived
+
+
+def reckoning(settings: Settings, model: str, instance: dg.DagsterInstance) -> dict[str, Any]:
+    """What the weeks came to: what retraining was worth, what the fault would have cost, what is still asked for, a plot."""
+    from platform_assets.story_fault import cost_of_fault
+    from platform_assets.story_worth import drawn, worth
+
+    found, ledger = worth(settings, model), settings.ledger()
+    asked, first_on = waiting(ledger, instance, model), weeks(settings)[1][0]
+    answered = [cause for cause in ledger.causes(model) if [cause.trigger, cause.episode] not in asked]
+    after = [(cause.at.date() - first_on) // WEEK for cause in answered]
+    plotted = drawn(settings, found["weeks"], [number for number in after if number > 0])
+    return {**found, "fault": cost_of_fault(settings, model), "asked": asked, "plot": plotted}
+
+
+def waiting(ledger: "Ledger", instance: dg.DagsterInstance, model: str) -> list[list[str]]:
+    """Trigger and episode of each cause that no run has answered yet."""
+    causes = [cause for cause in ledger.causes(model) if cause.status == "fired"]
+    wanted = [{names.TAG_MODEL: model, names.TAG_CAUSE: cause_tag(cause.trigger, cause.episode)} for cause in causes]
+    runs = [instance.get_runs_count(dg.RunsFilter(tags=tags)) for tags in wanted]
+    return [[cause.trigger, cause.episode] for cause, count in zip(causes, runs, strict=True) if count == 0]
 
 
 def lay(settings: Settings, world: "World", name: str, first_on: date, last_on: date) -> None:
@@ -148,8 +170,12 @@ class Platform:
         return [dg.AssetKey(names.model_key(self.model, stage)) for stage in stages]
 
 
-def pass_by(platform: Platform, first_on: date, last_on: date) -> None:
-    """One week: its files land, what reads them follows, the champion is watched, and what its policy asks for is run."""
+def pass_by(platform: Platform, first_on: date, last_on: date, *, is_last: bool = False) -> None:
+    """One week: its files land, what reads them follows, the champion is watched, and what its policy asks for is run.
+
+    What it asks for at the end of the last week changes nothing of these weeks: the claim stands in the ledger, and the
+    daemon, when it is started, finds it without a run and asks for one.
+    """
     began = time.monotonic()
     for request in platform.requests("arrival_sensor"):
         platform.run(list(request.asset_selection or []), dict(request.tags))
@@ -159,6 +185,8 @@ def pass_by(platform: Platform, first_on: date, last_on: date) -> None:
     platform.run([*platform.keys("online"), *platform.stages("predictions", "monitoring")], moved)
     platform.echo(f"    landed, features, online loads, forecasts, monitoring: {time.monotonic() - began:.0f} s")
     for request in platform.requests(f"{platform.model}_retraining"):
-        platform.echo(f"    retraining: {request.tags[names.TAG_REASON]}")
+        platform.echo(f"    retraining{' asked for' if is_last else ''}: {request.tags[names.TAG_REASON]}")
+        if is_last:
+            continue
         platform.run(platform.stages(*STAGES[:5]), dict(request.tags), platform.echo)
         platform.run(platform.stages("monitoring"), moved)

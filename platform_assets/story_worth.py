@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from platform_assets import names
 from platform_assets.answers import source_of
 from platform_assets.reproduction import spec_of
-from platform_assets.story import ARRIVES_AT, SHOCK_WEEK, WEEK, WEEKS, weeks
+from platform_assets.story import ARRIVES_AT, FAULT_WEEKS, SHOCK_WEEK, WEEK, WEEKS, weeks
 from resources.deployment import Settings, resources_for
 
 if TYPE_CHECKING:
@@ -34,6 +34,26 @@ def worth(settings: Settings, model: str) -> dict[str, Any]:
         return _worth(spec_of(model), context.resources, days)
 
 
+def drawn(settings: Settings, weeks_lived: list[dict[str, Any]], trained_after: list[int]) -> str:
+    """Where the plot of these weeks lies."""
+    from platform_assets.science.bootstrap import Interval
+    from platform_assets.science.story_plot import LivedWeek, plot
+
+    nan = float("nan")
+    lived = [
+        LivedWeek(
+            week["week"],
+            tuple(week["model_version"]),
+            week["loss"],
+            week["alone"],
+            Interval(**{name: nan if value is None else value for name, value in week["gain"].items()}),
+        )
+        for week in weeks_lived
+    ]
+    page = plot(lived, fault_weeks=FAULT_WEEKS, shock_week=SHOCK_WEEK, trained_after=trained_after)
+    return settings.artifacts().put("reports/story.svg", page.encode())
+
+
 def _worth(spec: ModelSpec, res: Any, days: dict[int, tuple[date, date]]) -> dict[str, Any]:
     import numpy as np
     import polars as pl
@@ -55,15 +75,16 @@ def _worth(spec: ModelSpec, res: Any, days: dict[int, tuple[date, date]]) -> dic
     )
     resampler = Resampler(lost[names.SERIES_ID])
 
-    def gain(first: int) -> dict[str, float | None]:
-        inside = (lost["week"] >= first).to_numpy()
+    def gain(first: int, last: int = WEEKS) -> dict[str, float | None]:
+        inside = lost["week"].is_between(first, last).to_numpy()
         loss, alone = (np.where(inside, lost[name].to_numpy(), 0.0) for name in ("loss", "alone"))
         return resampler.improvement(loss, alone).to_dict()
 
     by_week = lost.group_by("week").agg(
         pl.col("model_version").unique().sort(), pl.col("loss").sum(), pl.col("alone").sum()
     )
-    return {"weeks": by_week.sort("week").to_dicts(), "last": gain(WEEKS), "since_shock": gain(SHOCK_WEEK + 1)}
+    told = [{**week, "gain": gain(week["week"], week["week"])} for week in by_week.sort("week").to_dicts()]
+    return {"weeks": told, "last": gain(WEEKS), "since_shock": gain(SHOCK_WEEK + 1)}
 
 
 def _said(spec: ModelSpec, res: Any, days: dict[int, tuple[date, date]]) -> pl.DataFrame:

@@ -284,7 +284,7 @@ def test_the_report_is_a_page_and_figures(demo: Demo) -> None:
         assert "http://" not in page.replace("http://www.w3.org", "")  # complete in itself
         figures = json.loads((demo.state / "reports" / "demand" / f"{name}.json").read_text())
         assert figures["primary"] == "pinball"
-    assert f"report   {demo.state}/reports/demand/latest.html" in demo.printed
+    assert f"report   {demo.state}/reports/demand/1.html" in demo.printed  # the champion's, whatever was refused since
 
 
 def test_a_version_can_be_rebuilt(demo: Demo) -> None:
@@ -352,6 +352,27 @@ def test_a_champion_whose_features_are_no_more_does_not_block_its_successor(
     monkeypatch.setattr(type(registry), "manifest", lambda *_: aged)
     with pytest.raises(ModelError, match="reads features that are no more: moon_phase"):
         predicting.predict_champion(spec_of("demand"), context)  # pyright: ignore[reportArgumentType]
+
+
+def test_figures_that_came_as_they_were_known_cost_nothing(demo: Demo) -> None:
+    """A store's days that are no fault, treated like one: both worlds are the same, from lines to forecasts."""
+    from platform_assets.answers import source_of
+    from platform_assets.reproduction import spec_of
+    from platform_assets.science.segment_quarantine import DETECTOR, Spell
+    from platform_assets.story import FAULT_WEEKS, WEEKS
+    from platform_assets.story_fault import _cost  # pyright: ignore[reportPrivateUsage]
+    from resources.deployment import resources_for
+
+    begins = LAST_ON - timedelta(days=7 * WEEKS - 1)
+    days = {n: (begins + timedelta(days=7 * (n - 1)), begins + timedelta(days=7 * n - 1)) for n in range(1, WEEKS + 1)}
+    first_on, last_on = days[FAULT_WEEKS[0]][0], days[FAULT_WEEKS[-1]][1]
+    spell = Spell("store_01", first_on, last_on, "none", DETECTOR, ISSUED_AT, "standing", ())
+    with dg.build_asset_context(resources=resources_for(demo.settings, source_of(demo.settings))) as context:
+        found = _cost(spec_of("demand"), context.resources, spell, days)
+    assert found["weeks"] == [4, 7]
+    assert len(found["loss"]) == 4
+    assert found["loss"] == found["misled"]
+    assert found["cost"]["estimate"] == found["by_training"]["estimate"] == 0
 
 
 def test_policies_are_replayed_with_real_trainings_and_resumed(demo: Demo) -> None:

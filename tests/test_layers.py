@@ -24,6 +24,7 @@ LAYERS = {
     "platform_assets.recipes": 4,
     "platform_assets.demo": 7,
     "platform_assets.story": 7,
+    "platform_assets.story_fault": 7,
     "platform_assets.story_worth": 7,
     "platform_assets.final_screen": 7,
     "platform_assets.locate": 6,

@@ -1,24 +1,25 @@
 """The weeks after the simulated history: what is laid down goes on from it, and what is lived through is lived once."""
 
 import json
-import os
 import signal
 import subprocess
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 import yaml
 
-from platform_assets import story
+from platform_assets import names, story
 from resources.deployment import Settings
 from resources.kept_files import ARRIVING_FOLDER
 from resources.ledger import Ledger
 from resources.tables import Tables
+from sensors.retraining import cause_tag
 from tests.small import DAYS, FIRST_ON, PERENNIAL, SKUS, STORES, copy_project, environment, shrink_models
 
 SMALL = {"stores": STORES, "skus": SKUS, "days": DAYS, "starts_on": str(FIRST_ON), "seed": 3}
@@ -45,7 +46,7 @@ def test_the_weeks_go_on_where_the_history_ends(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.long
 def test_the_weeks_are_lived_once_and_a_shock_is_answered(tmp_path: Path) -> None:
-    """Killed in the third week and begun again: the same eight weeks, and no cause is answered twice."""
+    """Stopped in the third week and begun again: the same eight weeks, and no cause is answered twice."""
     project, state = copy_project(tmp_path / "project"), tmp_path / "state"
     shrink_models(project, "demand", **RECIPE)
     defs = project / "platform_assets" / "defs" / "data" / "simulator" / "defs.yaml"
@@ -55,11 +56,11 @@ def test_the_weeks_are_lived_once_and_a_shock_is_answered(tmp_path: Path) -> Non
     command = [*PERENNIAL, "demo", "--state", str(state), "--json"]
     run: dict[str, Any] = {"cwd": project, "env": environment(project), "text": True, "stdout": subprocess.PIPE}
 
-    killed = subprocess.Popen(command, **run, stderr=subprocess.PIPE, start_new_session=True)
-    assert killed.stderr is not None
-    told = list(takewhile(lambda line: not line.startswith("week 3"), killed.stderr))
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.wait()
+    stopped = subprocess.Popen(command, **run, stderr=subprocess.PIPE)
+    assert stopped.stderr is not None
+    told = list(takewhile(lambda line: not line.startswith("week 3"), stopped.stderr))
+    stopped.send_signal(signal.SIGTERM)
+    assert stopped.wait(timeout=10) == 128 + signal.SIGTERM
     assert any(line.startswith("week 2") for line in told)
 
     answer = json.loads(subprocess.run(command, **run, check=True).stdout)
@@ -73,6 +74,12 @@ def test_the_weeks_are_lived_once_and_a_shock_is_answered(tmp_path: Path) -> Non
     shock_on = FIRST_ON + timedelta(days=DAYS + 7 * (story.SHOCK_WEEK - 1))
     assert {cause.trigger for cause in causes if cause.at.date() >= shock_on} & {"drift", "error", "follow_up"}
     assert len({(cause.trigger, cause.episode) for cause in causes}) == len(causes)
+    ran = {run.tags.get(names.TAG_CAUSE) for run in runs_of(state)}
+    for cause in causes:  # what is asked for at the very end waits for the daemon, and everything else has had its run
+        is_waiting = [cause.trigger, cause.episode] in answer["story"]["asked"]
+        assert is_waiting == (cause_tag(cause.trigger, cause.episode) not in ran)
+        assert not is_waiting or cause.at.date() == last_on + timedelta(days=1)
+    assert Path(answer["story"]["plot"]).exists()
     assert [week["week"] for week in answer["story"]["weeks"]] == list(range(1, story.WEEKS + 1))
     for week in answer["story"]["weeks"]:
         if week["model_version"] == ["1"]:  # the same forecasts again, from features as known then
@@ -81,6 +88,55 @@ def test_the_weeks_are_lived_once_and_a_shock_is_answered(tmp_path: Path) -> Non
     again = json.loads(subprocess.run(command, **run, check=True).stdout)
     assert (again["weeks"], again["ran"]) == ([], [])
     assert again["story"] == answer["story"]
+
+
+def runs_of(state: Path) -> list[dg.DagsterRun]:
+    with dg.DagsterInstance.from_config(str(state / "dagster")) as instance:
+        return list(instance.get_runs())
+
+
+class Watched:
+    """Stands in for the platform at one instant: the model's sensor asks for one run, and what is run is kept."""
+
+    model = "demand"
+
+    def __init__(self) -> None:
+        self.ran, self.told = list[list[str]](), list[str]()
+
+    def requests(self, sensor: str) -> list[dg.RunRequest]:
+        return [dg.RunRequest(tags={names.TAG_REASON: "errors"})] if sensor == "demand_retraining" else []
+
+    def run(self, keys: list[dg.AssetKey], tags: dict[str, str], echo: object = None) -> None:
+        self.ran.append([key.to_user_string() for key in keys])
+
+    def echo(self, line: str) -> None:
+        self.told.append(line)
+
+    def keys(self, group: str) -> list[dg.AssetKey]:
+        return [dg.AssetKey([group, "one"])]
+
+    def stages(self, *stages: str) -> list[dg.AssetKey]:
+        return [dg.AssetKey([self.model, stage]) for stage in stages]
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_the_last_weeks_training_is_asked_for_and_not_run(is_last: bool) -> None:
+    watched = Watched()
+    story.pass_by(watched, date(2026, 2, 18), date(2026, 2, 24), is_last=is_last)  # pyright: ignore[reportArgumentType]
+    assert ["demand/training_set" in run for run in watched.ran].count(True) == (0 if is_last else 1)
+    assert "demand/monitoring" in watched.ran[1]
+    assert any("retraining asked for: errors" in line for line in watched.told) == is_last
+
+
+def test_what_no_run_has_answered_waits(tmp_path: Path) -> None:
+    ledger, at = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}"), datetime(2026, 2, 25, 4, tzinfo=UTC)
+    for trigger, episode in (("error", "1/2026-01-27"), ("follow_up", "error/1/2026-01-27/3w"), ("manual", "1")):
+        ledger.fire("demand", trigger, episode, reason="x", at=at, evidence={})
+    ledger.record_cause_status("demand", "manual", "1", "succeeded", at=at)
+    with dg.DagsterInstance.ephemeral() as instance:
+        tags = {names.TAG_MODEL: "demand", names.TAG_CAUSE: cause_tag("error", "1/2026-01-27")}
+        instance.create_run_for_job(dg.job(name="retraining")(lambda: None), tags=tags)
+        assert story.waiting(ledger, instance, "demand") == [["follow_up", "error/1/2026-01-27/3w"]]
 
 
 def test_the_weeks_make_nothing_stale_and_other_days_do(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def clean_lines(
     # Opened before the lines are read: of two runs the one that read first cannot write over the other one.
     revision = Revision(tables, names.SALES)
     try:
-        cleaned = _cleaned(source, tables, between)
+        cleaned = clean_months(source, tables, between)
     except ContractError as error:
         yield dg.AssetCheckResult(passed=False, check_name=ACCOUNTING, asset_key=names.SALES, description=str(error))
         raise dg.Failure(str(error), allow_retries=False) from error
@@ -182,7 +182,7 @@ class Cleaned:
     last_on: date  # newest period of all lines
 
 
-def _cleaned(source: Source, tables: Any, between: Between) -> Cleaned:
+def clean_months(source: Source, tables: Any, between: Between) -> Cleaned:
     """Everything of the range, month by month: a month of lines is all that stands in memory at once."""
     table, set_aside = names.table_name(names.lines_key(source.name)), rulebook(source).set_aside
     everything = tables.scan(table)

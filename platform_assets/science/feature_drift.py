@@ -8,7 +8,7 @@ missing is a fault, which `skew` names.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -134,7 +134,7 @@ def _judged(reference: pl.Series, current: pl.Series, occasions: NDArray[np.int6
         past = np.empty(0)
         p_value = distances.kolmogorov_smirnov_p(distance, before.values.size, now.values.size)
     else:
-        past = _distances(before.values, known.cast(pl.Float64).to_numpy() + 0.0, occasions)
+        past = _distances(known.cast(pl.Float64).to_numpy() + 0.0, occasions)
         is_enough = now.values.size >= LEAST_KNOWN * known.len() / max(past.size, 1)
         p_value = unusual(distance, past) if is_enough else float("nan")
     shares = distances.binned(before, now, 10)
@@ -159,27 +159,35 @@ def _is_full(occasions: NDArray[np.int64], is_known: NDArray[np.bool_]) -> NDArr
     return (values >= LEAST_KNOWN * usual)[occasions]
 
 
-def _distances(pooled: Floats, values: Floats, occasion: NDArray[np.int64]) -> Floats:
-    """Distance of each occasion's values from the sorted `pooled` ones, in the order of the occasions' numbers.
+def _distances(values: Floats, occasion: NDArray[np.int64]) -> Floats:
+    """Distance of each occasion's values from all of them, in the order of the occasions' numbers.
 
     Between two values of the occasion its distribution function is flat and the other one rises, so the greatest gap is at
-    a value or just below one.
+    a value or just below one. Sorted once, a value's place among all is where its run of equal ones begins and ends.
     """
     order = np.argsort(values)
-    order = order[
-        np.argsort(occasion[order].astype(np.uint16 if occasion.max() < 1 << 16 else np.int64), kind="stable")
-    ]
-    values, occasion = values[order], occasion[order]
-    is_first = np.r_[True, occasion[1:] != occasion[:-1]]
-    starts = np.flatnonzero(is_first)
+    runs = _run_starts(values[order])
+    lengths = np.diff(np.r_[runs, values.size])
+    all_below, all_up_to = np.repeat(runs, lengths), np.repeat(runs + lengths, lengths)
+    by_occasion = np.argsort(occasion[order].astype(np.uint16 if occasion.max() < 1 << 16 else np.int64), kind="stable")
+    all_below, all_up_to, order = all_below[by_occasion], all_up_to[by_occasion], order[by_occasion]
+    occasion = occasion[order]
+    starts = _run_starts(occasion)
     sizes = np.diff(np.r_[starts, values.size])
     start, size = np.repeat(starts, sizes), np.repeat(sizes, sizes)
-    ties = np.flatnonzero(is_first | np.r_[True, values[1:] != values[:-1]])
+    ties = _run_starts(occasion, all_below)
     lengths = np.diff(np.r_[ties, values.size])
     below, up_to = np.repeat(ties, lengths) - start, np.repeat(ties + lengths, lengths) - start
-    at = np.abs(up_to / size - np.searchsorted(pooled, values, side="right") / pooled.size)
-    just_below = np.abs(below / size - np.searchsorted(pooled, values, side="left") / pooled.size)
+    at = np.abs(up_to / size - all_up_to / values.size)
+    just_below = np.abs(below / size - all_below / values.size)
     return np.maximum.reduceat(np.maximum(at, just_below), starts)
+
+
+def _run_starts(*columns: NDArray[Any]) -> NDArray[np.intp]:
+    """Where a run of rows that are equal in all columns begins."""
+    is_first = np.ones(columns[0].size, dtype=np.bool_)
+    is_first[1:] = np.any([column[1:] != column[:-1] for column in columns], axis=0)
+    return np.flatnonzero(is_first)
 
 
 def _judged_categories(reference: pl.Series, current: pl.Series, occasions: NDArray[np.int64] | None) -> _Judged:
