@@ -31,10 +31,11 @@ from benchmarks.policy_grid_table import (
     IN_SAMPLE,
     NEVER,
     RAW,
+    UNGATED,
     Costs,
-    best_elsewhere,
     chosen,
     kept_at,
+    of_blocks,
     print_block,
     print_verdict,
     read,
@@ -53,7 +54,7 @@ from platform_assets.science.train_on import EVENLY
 
 SCENARIOS: Final = ("none", "step", "elastic", "weekly", "pricehike", "fault")
 OTHERS: Final = ("trend", "covshift", "disp", "supply", "dup")
-RIVALS: Final = ("weekly", "monthly", "quarterly", "psi")
+RIVALS: Final = ("weekly", "monthly", UNGATED, "quarterly", "psi")
 PRICE: Final = 0.02  # of a training, as a share of never's average week
 Fits = dict[tuple[Any, ...], tuple[list[lgb.Booster], float]]
 
@@ -259,7 +260,7 @@ def main() -> None:
     todo = [(world, seed, name) for seed in said.seeds for world in said.worlds for name in said.scenarios]
     if not said.table:
         fill(said, todo, lambda line: print(line, flush=True))
-    rows = pl.concat([read(said.state, todo), best_elsewhere(said.state, todo)], how="diagonal")
+    rows = pl.concat([read(said.state, todo), of_blocks(said.state, todo)], how="diagonal")
     scenarios = [name for name in said.scenarios if name != RAW]
     choosing, judging = (
         Costs.of(rows.filter(pl.col("world").is_in(said.choosing) == is_chosen), scenarios)

@@ -17,6 +17,7 @@ ELSEWHERE: Final = (
     "best, of other seeds"  # chosen on half of the series under the other training seeds, charged on the rest
 )
 BESTS: Final = (IN_SAMPLE, CROSS_FITTED, ELSEWHERE)
+UNGATED: Final = "monthly, no gate"  # as it is usually done
 BLOCKS: Final = "blocks.npz"  # losses of the trainings that the best schedule is made of
 DEAREST_CALM: Final = 0.003  # of never's loss, that the default may cost more where nothing happens
 
@@ -36,10 +37,11 @@ def read(state: Path, cells: Iterable[tuple[int, int, str]]) -> pl.DataFrame:
     return pl.concat(frames) if frames else pl.DataFrame()
 
 
-def best_elsewhere(state: Path, cells: Iterable[tuple[int, int, str]]) -> pl.DataFrame:
-    """Like `read`, of the schedule that was the best on one half of the series under all training seeds but the charged one.
+def of_blocks(state: Path, cells: Iterable[tuple[int, int, str]]) -> pl.DataFrame:
+    """Like `read`, of what a month's trainings alone tell: all of them put to use, ungated, and the best schedule elsewhere.
 
-    A training is one draw of rows and of a seed: chosen under the same seed, a schedule also finds out which draws were lucky.
+    That was the best on one half of the series under all training seeds but the charged one. A training is one draw of rows and
+    of a seed: chosen under the same seed, a schedule also finds out which draws were lucky.
     """
     of: dict[tuple[int, str], dict[int, Path]] = {}
     for world, seed, scenario in cells:
@@ -51,13 +53,17 @@ def best_elsewhere(state: Path, cells: Iterable[tuple[int, int, str]]) -> pl.Dat
         for seed, file in files.items():
             with np.load(file) as kept:
                 loss[seed], price[seed] = kept["loss"], float(kept["price"])
-        for seed, own in loss.items() if len(loss) > 1 else ():
-            others = np.mean([one for other, one in loss.items() if other != seed], axis=0)
-            lost, trainings = charged_elsewhere(own, others, price[seed], seed=seed)
-            about = {"policy": ELSEWHERE, "trainings": trainings, "promoted": trainings}
-            cost = lost + price[seed] * trainings / lost.size
-            frame = pl.DataFrame({**about, "series": np.arange(lost.size), "cost": cost})
-            frames.append(frame.with_columns(seed=seed, world=world, scenario=pl.lit(scenario)))
+        for seed, own in loss.items():
+            every = list(range(1, len(own)))
+            found = {UNGATED: (scheduled(own, every).sum(axis=0), float(len(every)))}
+            if len(loss) > 1:
+                others = np.mean([one for other, one in loss.items() if other != seed], axis=0)
+                found[ELSEWHERE] = charged_elsewhere(own, others, price[seed], seed=seed)
+            for policy, (lost, trainings) in found.items():
+                about = {"policy": policy, "trainings": trainings, "promoted": trainings}
+                cost = lost + price[seed] * trainings / lost.size
+                frame = pl.DataFrame({**about, "series": np.arange(lost.size), "cost": cost})
+                frames.append(frame.with_columns(seed=seed, world=world, scenario=pl.lit(scenario)))
     return pl.concat(frames) if frames else pl.DataFrame()
 
 

@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from benchmarks.policy_grid_table import (
     BLOCKS,
     CROSS_FITTED,
+    ELSEWHERE,
     NEVER,
+    UNGATED,
     Costs,
-    best_elsewhere,
     charged_elsewhere,
     chosen,
     kept_at,
+    of_blocks,
 )
 from benchmarks.policy_grid_world import Life, Size
 from platform_assets.science.backtest import Losses, cross_fitted
@@ -135,13 +137,17 @@ def test_luck_under_one_seed_is_no_schedule(tmp_path: Path) -> None:
         folder = kept_at(tmp_path, world, seed, scenario)
         folder.mkdir(parents=True)
         np.savez(folder / BLOCKS, loss=loss, price=16.0)
-    found = best_elsewhere(tmp_path, cells)
+    found = of_blocks(tmp_path, cells)
+    assert found["policy"].unique().sort().to_list() == [ELSEWHERE, UNGATED]
+    ungated = found.filter((pl.col("policy") == UNGATED) & (pl.col("seed") == 1))["cost"].sum()
+    found = found.filter(pl.col("policy") == ELSEWHERE)
     assert found["trainings"].unique().to_list() == [1.0]
     with np.load(kept_at(tmp_path, 7, 1, "none") / BLOCKS) as kept:
         loss = kept["loss"]
     naive = sum(loss[0 if period < 4 else 4, period].sum() for period in range(6)) + 16.0
     assert found.filter(pl.col("seed") == 1)["cost"].sum() == pytest.approx(naive)
-    assert best_elsewhere(tmp_path, cells[:1]).is_empty()
+    assert ungated == pytest.approx(np.einsum("iis->", loss) + 5 * 16.0)
+    assert of_blocks(tmp_path, cells[:1])["policy"].unique().to_list() == [UNGATED]
 
 
 @pytest.fixture(scope="module")
