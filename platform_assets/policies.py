@@ -76,7 +76,7 @@ ARRIVAL_SLACK: Final = timedelta(hours=9)  # from the end of a period to its lin
 # retraining policy: neither is stale for its age.
 MOVED_BY_ARRIVALS: Final = (
     'key:"*/lines" or key:"sales" or '
-    '(key:"sales"+ and (key:"features/*" or key:"online/*" or key:"*/predictions" or key:"*/monitoring"))'
+    '(key:"sales"+ and (key:"features/*" or key:"online/*" or key:"*/predictions" or key:"*/monitoring" or key:"*/performance"))'
 )
 
 

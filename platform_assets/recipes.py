@@ -25,7 +25,7 @@ _COMPONENTS: Final = "platform_assets.components"
 _SOURCE: Final = tuple(f"{_COMPONENTS}.{name}" for name in ("source_assets", "source_steps"))
 _MODEL: Final = tuple(
     f"{_COMPONENTS}.{name}"
-    for name in ("training", "tuning_run", "evaluating", "promoting", "predicting", "monitoring")
+    for name in ("training", "tuning_run", "evaluating", "promoting", "predicting", "monitoring", "performance_page")
 )
 
 

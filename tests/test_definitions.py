@@ -132,7 +132,9 @@ def moves_with_arrivals(key: str, about: dict[str, Any], reads: dict[str, set[st
     if key == "sales" or key.endswith("/lines"):
         return True
     first, _, last = key.partition("/")
-    return "sales" in reads[key] and (first in {"features", "online"} or last in {"predictions", "monitoring"})
+    return "sales" in reads[key] and (
+        first in {"features", "online"} or last in {"predictions", "monitoring", "performance"}
+    )
 
 
 def upstream(assets: dict[str, Any]) -> dict[str, set[str]]:

@@ -35,7 +35,12 @@ def test_what_belongs_to_one_part_is_made_again_with_what_reads_it(
         return changed(project, monkeypatch, file)
 
     dormant = {f"dormant/{stage}" for stage in ("training_set", "candidate", "evaluation", "champion", "predictions")}
-    assert after("platform_assets/defs/models/dormant/train.py") == {*dormant, "dormant/monitoring", "leaderboard"}
+    assert after("platform_assets/defs/models/dormant/train.py") == {
+        *dormant,
+        "dormant/monitoring",
+        "dormant/performance",
+        "leaderboard",
+    }
     assert after("feature_repo/views/offer.py") == {"feature_registry", "online/offer"}
     assert after("platform_assets/defs/data/online_retail/adapter.py") == set()
     assert after("sensors/arrival.py") == set()
@@ -51,7 +56,7 @@ def test_what_belongs_to_one_part_is_made_again_with_what_reads_it(
         ("retraining: {when: [code]}", set()),
         (
             "gate: {undecided: promote}",
-            {"dormant/champion", "dormant/predictions", "dormant/monitoring", "leaderboard"},
+            {"dormant/champion", "dormant/predictions", "dormant/monitoring", "dormant/performance", "leaderboard"},
         ),
         ("seed: 8", None),
     ],

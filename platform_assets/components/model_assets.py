@@ -11,7 +11,7 @@ from platform_assets.components.model_spec import ModelSpec
 from platform_assets.components.service_features import services
 from resources.compute import PROFILES
 
-STAGES = ("training_set", "candidate", "evaluation", "champion", "predictions", "monitoring")
+STAGES = ("training_set", "candidate", "evaluation", "champion", "predictions", "monitoring", "performance")
 
 
 def model_names() -> list[str]:
@@ -28,6 +28,7 @@ def model_definitions(spec: ModelSpec, *, kind: str) -> dg.Definitions:
         _champion(spec),
         _predictions(spec),
         _monitoring(spec),
+        _performance(spec),
     ]
     lifecycle = dg.AssetSelection.assets(*(names.model_key(spec.name, stage) for stage in STAGES[:5]))
     job = dg.define_asset_job(
@@ -224,8 +225,8 @@ def _monitoring(spec: ModelSpec) -> dg.AssetsDefinition:
     key = dg.AssetKey(names.model_key(spec.name, "monitoring"))
     about = (
         "The champion on what has come true since, and its inputs against those that it was trained on. One row: a day, with loss, a "
-        "baseline's loss and coverage. Read by the retraining sensor through its checks; every figure of the report, overall and by segment, "
-        f"as it was known each day, is in the table `{spec.name}/performance`."
+        "baseline's loss and coverage. Read by the retraining sensor through its checks. Beside it, by day, every figure of the report overall and "
+        f"by segment (table `{spec.name}/performance`), and what the forecasts are expected to cost, estimated before labels come."
     )
 
     @_stage(
@@ -267,3 +268,27 @@ def _monitoring(spec: ModelSpec) -> dg.AssetsDefinition:
         return monitor_champion(spec, context)
 
     return monitoring
+
+
+def _performance(spec: ModelSpec) -> dg.AssetsDefinition:
+    about = (
+        "How good the champions' forecasts were, week by week and segment by segment, as known first and as known now; what those of the "
+        "coming weeks are expected to cost, with an interval, and how good such estimates turned out to be. Tables: "
+        f"`{spec.name}/weekly_performance`, `{spec.name}/expected_loss`, `{spec.name}/expected_loss_came`."
+    )
+
+    @_stage(
+        spec,
+        "performance",
+        about,
+        {"html"},
+        deps=[dg.AssetKey(names.model_key(spec.name, "monitoring"))],
+        required_resource_keys={"tables", "ledger", "artifacts"},
+        automation_condition=policies.WHEN_UPSTREAM_MOVES,
+    )
+    def performance(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from platform_assets.components.performance_page import show_performance
+
+        return show_performance(spec, context)
+
+    return performance

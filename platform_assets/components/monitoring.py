@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from platform_assets.science.manifest import Manifest
     from platform_assets.science.monitoring import Verdict
+    from platform_assets.science.outlook import Scored
 
 WINDOW_DAYS = 28
 
@@ -22,6 +25,7 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
     """Daily losses of the champion's backtest and of its forecasts since, and the verdicts of its checks."""
     import polars as pl
 
+    from platform_assets.components.estimating import WEEKLY, WEEKLY_KEY, keep_estimates, keep_revised
     from platform_assets.components.input_checks import CHECKS, check_inputs
     from platform_assets.science import monitoring
     from platform_assets.science.tasks import TASKS
@@ -34,10 +38,14 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
         return dg.MaterializeResult(metadata=about, check_results=checks)
     manifest = res.registry.manifest(spec.name, champion.version)
     with res.compute.profile(spec.compute).limits():
-        losses, results, figures = _losses(spec, res, champion.version, manifest)
+        found = _results(spec, res, champion.version, manifest)
+        losses, figures = found.losses, found.figures
+        expected = keep_estimates(
+            spec, res, champion.version, found.tested, found.lived, found.recorded, found.known_until
+        )
     last = losses["day"].max() if losses.height else manifest.shipped.cut_at.date()
     errors = monitoring.judge_errors(
-        results,
+        found.results,
         TASKS[spec.task],
         reference_until=manifest.shipped.cut_at.date(),
         champion=champion.version,
@@ -51,11 +59,14 @@ def monitor_champion(spec: ModelSpec, context: dg.AssetExecutionContext) -> dg.M
     if figures is not None:
         table = names.table_name(names.model_key(spec.name, "performance"))
         res.tables.append(table, figures, key=["model_version", "as_of", "segment", "metric"])
+    if found.weekly is not None:
+        keep_revised(res, names.model_key(spec.name, WEEKLY), found.weekly, key=WEEKLY_KEY, values=("value", "rows"))
     return dg.MaterializeResult(
         metadata={
             "champion": int(champion.version),
             "days judged": losses.height,
             **_overall(spec, figures),
+            **expected,
             "table version": version,
             "loss over the baseline's": _ratio(losses),
             "errors": errors.about,
@@ -93,14 +104,25 @@ def _overall(spec: ModelSpec, figures: pl.DataFrame | None) -> dict[str, float]:
     }
 
 
-def _losses(
-    spec: ModelSpec, res: Any, version: str, manifest: Manifest
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame | None]:
-    """Per day: the evaluation fit's loss in its backtest, then the recorded forecasts' on labels known by now.
+@dataclass(frozen=True)
+class _Results:
+    """What became of the forecasts: the evaluation fit's in its backtest, then the recorded ones whose labels are known.
 
-    Beside it what the signals are computed from, of the same rows, and every figure of the report on the recorded
-    forecasts of the last days; None before there are enough.
+    losses, results: per day; figures: of the last days, None before there are enough; weekly: of each week that has
+    passed; recorded: all forecasts of the champion.
     """
+
+    losses: pl.DataFrame
+    results: pl.DataFrame
+    figures: pl.DataFrame | None
+    weekly: pl.DataFrame | None
+    tested: Scored
+    lived: Scored
+    recorded: pl.DataFrame
+    known_until: date
+
+
+def _results(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> _Results:
     import polars as pl
 
     from platform_assets.components.evaluating import observed
@@ -109,6 +131,7 @@ def _losses(
     from platform_assets.science import baselines, monitoring, performance, segments, streams
     from platform_assets.science.demand import labels, panel
     from platform_assets.science.demand.masks import masked
+    from platform_assets.science.outlook import Scored
     from platform_assets.science.stock_cost import UnitCosts
     from platform_assets.science.tasks import TASKS
 
@@ -123,9 +146,10 @@ def _losses(
         .collect()
     )
     # What was forecast from a value that is under quarantine now says nothing of the model.
-    recorded = masked(recorded, masks_of(res.ledger, res.source, res.clock.now()))
-    issued = labels.attach(recorded, sales, label=spec.label)
+    sound = masked(recorded, masks_of(res.ledger, res.source, res.clock.now()))
+    issued = labels.attach(sound, sales, label=spec.label)
     history, baseline = observed(sales), task.baselines[0]
+    known_until: date = history[names.PERIOD_ON].max()  # pyright: ignore[reportAssignmentType]
 
     def other(rows: pl.DataFrame) -> pl.DataFrame:
         return baselines.for_rows([baseline], rows, history, task, period_days=res.source.period_days)[baseline]
@@ -139,19 +163,25 @@ def _losses(
 
     tested, usual = told(judged, backtest, other(judged))
     known = issued.filter(pl.col(spec.label).is_not_null())
+    said = known.select(task.outputs)
+    scored = (Scored.of(judged, backtest, task, label=spec.label), Scored.of(known, said, task, label=spec.label))
     if known.is_empty():
-        return tested, usual, None
-    said, beside = known.select(task.outputs), other(known)
+        return _Results(tested, usual, None, None, *scored, recorded, known_until)
+    beside = other(known)
     losses, since = told(known, said, beside)
-    found = performance.recent_figures(
-        known,
-        said,
-        beside,
-        task,
-        label=spec.label,
-        parts=segments.describe(known, history),
-        costs=UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
-        days=WINDOW_DAYS,
+    of = {
+        "label": spec.label,
+        "parts": segments.describe(known, history),
+        "costs": UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
+    }
+    figures = performance.recent_figures(known, said, beside, task, days=WINDOW_DAYS, **of)
+    weekly = performance.weekly_figures(known, said, beside, task, known_until=known_until, **of)
+    return _Results(
+        pl.concat([tested, losses]).sort("day"),
+        pl.concat([usual, since]).sort("day"),
+        None if figures is None else figures.with_columns(model_version=pl.lit(version)),
+        weekly.with_columns(model_version=pl.lit(version)),
+        *scored,
+        recorded,
+        known_until,
     )
-    figures = None if found is None else found.with_columns(model_version=pl.lit(version))
-    return pl.concat([tested, losses]).sort("day"), pl.concat([usual, since]).sort("day"), figures

@@ -1,6 +1,7 @@
 """Every figure of the report on forecasts whose labels have come, overall and by segment, beside a baseline's."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
@@ -20,6 +21,7 @@ SCHEMA: Final = {
     "baseline": pl.Float64,
     "rows": pl.Int64,
 }
+WEEKLY_SCHEMA: Final = {**SCHEMA, "week_on": pl.Date}
 
 
 def figures(
@@ -83,6 +85,61 @@ def recent_figures(
     known, said, other, of = (frame.filter(recent) for frame in (rows, predictions, baseline, parts))
     found = figures(known, said, other, task, label=label, parts=of, costs=costs)
     return found.with_columns(as_of=pl.lit(span[1], pl.Date))
+
+
+def weekly_figures(
+    rows: pl.DataFrame,
+    predictions: pl.DataFrame,
+    baseline: pl.DataFrame,
+    task: Task,
+    *,
+    label: str,
+    parts: pl.DataFrame,
+    costs: UnitCosts,
+    known_until: date,
+) -> pl.DataFrame:
+    """`figures` of each calendar week of target days that has passed by `known_until`, by its Monday (`week_on`).
+
+    rows: target_on too. A week whose last day is not known yet is left out; its labels may still be late or corrected.
+    """
+    week = rows.select(week_on=pl.col("target_on").dt.truncate("1w")).to_series()
+    found = []
+    for monday in week.unique().sort():
+        if monday + timedelta(days=6) > known_until:
+            continue
+        known, said, other, of = (frame.filter(week == monday) for frame in (rows, predictions, baseline, parts))
+        told = figures(known, said, other, task, label=label, parts=of, costs=costs)
+        found.append(told.with_columns(week_on=pl.lit(monday, pl.Date)))
+    return pl.concat(found) if found else pl.DataFrame(schema=WEEKLY_SCHEMA)
+
+
+def revised(
+    found: pl.DataFrame, kept: pl.DataFrame | None, *, key: Sequence[str], values: Sequence[str]
+) -> pl.DataFrame:
+    """Rows of `found` that are new, or of which a value is another than the one kept last.
+
+    kept: earlier answers of this function, each with `known_at`; None before there are any. What was known first is the
+    oldest row of a key and what is final the newest, so that appending keeps both.
+    """
+    if kept is None or kept.is_empty():
+        return found
+    newest = kept.sort("known_at").unique(list(key), keep="last").select(*key, pl.col(values).name.suffix("_kept"))
+    beside = found.join(newest.with_columns(is_kept=True), on=list(key), how="left", maintain_order="left")
+    is_same = [
+        pl.col(name).eq_missing(pl.col(f"{name}_kept"))
+        | ((pl.col(name) - pl.col(f"{name}_kept")).abs() <= 1e-9 * (1 + pl.col(name).abs()))
+        for name in values
+    ]
+    changed = pl.col("is_kept").is_null() | ~pl.all_horizontal(is_same).fill_null(value=False)
+    return beside.filter(changed).select(found.columns)
+
+
+def first_and_last(kept: pl.DataFrame, *, key: Sequence[str], values: Sequence[str]) -> pl.DataFrame:
+    """One row per key of what `revised` kept: each value as it was known first (`NAME_first`) and as it is now."""
+    ordered = kept.sort("known_at")
+    firsts = ordered.unique(list(key), keep="first").select(*key, pl.col(values).name.suffix("_first"))
+    lasts = ordered.unique(list(key), keep="last")
+    return lasts.join(firsts, on=list(key)).sort(*key)
 
 
 def _of(ratio: Ratio, mask: np.ndarray) -> float:

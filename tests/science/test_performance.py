@@ -86,3 +86,35 @@ def test_frames_that_do_not_match_are_refused() -> None:
     given = world()
     with pytest.raises(SchemaError, match="frames of \\[399, 400\\] rows"):
         performance.figures(**{**given, "parts": given["parts"].head(399)}, task=TASK, label="units", costs=UnitCosts())
+
+
+def test_each_whole_week_has_the_figures_of_its_rows() -> None:
+    """40 days from a Saturday on: of the first week two days are there, and the last is not over."""
+    given = world(rows=4000)
+    until = FIRST + timedelta(days=37)
+    found = performance.weekly_figures(**given, task=TASK, label="units", costs=UnitCosts(), known_until=until)
+    weeks = found["week_on"].unique().sort().to_list()
+    assert weeks == [date(2025, 2, 24) + timedelta(weeks=number) for number in range(6)]
+    at = (given["rows"]["target_on"] >= weeks[2]) & (given["rows"]["target_on"] < weeks[3])
+    wanted = performance.figures(
+        **{name: frame.filter(at) for name, frame in given.items()}, task=TASK, label="units", costs=UnitCosts()
+    )
+    assert found.filter(week_on=weeks[2]).drop("week_on").equals(wanted)
+
+
+def test_what_is_new_or_has_changed_is_a_revision_and_nothing_else() -> None:
+    found = pl.DataFrame({"week": [1, 2, 3], "value": [0.5, None, 0.7], "rows": [10, 0, 30]})
+    assert performance.revised(found, None, key=["week"], values=["value", "rows"]).equals(found)
+    kept = found.with_columns(known_at=pl.Series([1, 1, 1]))
+    older = kept.with_columns(value=pl.lit(9.0), known_at=pl.lit(0, pl.Int64))
+    kept = pl.concat([kept, older])
+    assert performance.revised(found, kept, key=["week"], values=["value", "rows"]).is_empty()
+    later = pl.DataFrame({"week": [1, 2, 3, 4], "value": [0.5, 0.1, 0.7, 0.9], "rows": [10, 0, 31, 5]})
+    changed = performance.revised(later, kept, key=["week"], values=["value", "rows"])
+    assert changed["week"].to_list() == [2, 3, 4]
+    both = performance.first_and_last(
+        pl.concat([kept, changed.with_columns(known_at=pl.lit(2, pl.Int64))]), key=["week"], values=["value", "rows"]
+    )
+    assert both.select("week", "value_first", "value", "rows").rows() == [
+        (1, 9.0, 0.5, 10), (2, 9.0, 0.1, 0), (3, 9.0, 0.7, 31), (4, 0.9, 0.9, 5),
+    ]  # fmt: skip
