@@ -223,6 +223,24 @@ def impact(
 
 
 @app.command()
+def drift(
+    model: str,
+    evidently: Annotated[
+        Path, typer.Option("--evidently", metavar="FILE", help="Write Evidently's own report to this HTML file.")
+    ],
+    python: Annotated[
+        Path | None, typer.Option("--evidently-python", help="An interpreter that has Evidently; this one if left out.")
+    ] = None,
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the champion's reference with the rows issued last, as Evidently does."""
+    from platform_assets.evidently_page import evidently_page
+
+    _print(*evidently_page(_settings(state, as_json=as_json), model, evidently, python), as_json)
+
+
+@app.command()
 def backtest(
     model: str,
     policies: Annotated[

@@ -12,6 +12,7 @@ import dagster as dg
 from platform_assets import names
 from platform_assets.components.drawing import horizons
 from platform_assets.components.model_spec import ModelSpec
+from platform_assets.errors import EmptyFrameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +117,28 @@ def check_inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) ->
     return Inputs(
         verdict, faults, tuple(findings), res.artifacts.put(f"{folder}/{version}-{as_of}.html", page.encode())
     )
+
+
+def compared_rows(spec: ModelSpec, res: Any, manifest: Manifest) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The columns that drift is judged by, of the reference and of the rows issued last, drawn as the check draws them."""
+    from platform_assets.components.predicting import feature_rows
+    from platform_assets.components.quarantine_masks import masks_of
+    from platform_assets.components.training_set import issued_sales
+    from platform_assets.science import input_watch
+    from platform_assets.science.demand import columns, sampling
+    from platform_assets.science.reference_window import MonitoringSettings
+
+    settings = MonitoringSettings.from_mapping(spec.monitoring)
+    masks = masks_of(res.ledger, res.source, res.clock.now())
+    issued, sales = feature_rows(spec, res), issued_sales(spec, res)
+    reference, about = _reference(spec, res, manifest, sales, settings.reference, masks)
+    if reference.is_empty():
+        raise EmptyFrameError(f"{spec.name}: no rows of the reference `{settings.reference}`: {about}")
+    weights = sampling.last_weights(sales, are_targets_open=spec.label == names.UNITS)
+    drawn = input_watch.samples(reference, issued, weights=weights)
+    watched = [name for name in manifest.features if name not in columns.CALENDAR]
+    compared = input_watch.comparable(drawn.reference, drawn.current, watched)
+    return drawn.reference.select(compared), drawn.current.select(compared)
 
 
 def _reference(
