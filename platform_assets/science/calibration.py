@@ -36,21 +36,21 @@ DEFAULT: Final = (
 INFINITE: Final = float("inf")
 LENGTHS: Final = (7, 14, 28, 56, 84, 168)  # days of a backtest
 FLOORS: Final[dict[str, float]] = {
-    streams.LOWER_COVERAGE: 0.1095,
-    streams.UPPER_COVERAGE: 0.0409,
-    streams.WEEKDAY_PROFILE: 0.00658,
-    streams.PRICE_PROFILE: 0.07405,
-    streams.OVER_BASELINE: 0.0513,
-    streams.BIAS: 0.03704,
+    streams.LOWER_COVERAGE: 0.1076,
+    streams.UPPER_COVERAGE: 0.04105,
+    streams.WEEKDAY_PROFILE: 0.006568,
+    streams.PRICE_PROFILE: 0.07382,
+    streams.OVER_BASELINE: 0.05149,
+    streams.BIAS: 0.03737,
 }
-# Signal to its limit for each of LENGTHS, on 347 null worlds; infinite where its window fits too seldom into the backtest.
+# Signal to its limit for each of LENGTHS, on 400 null worlds; infinite where its window fits too seldom into the backtest.
 LIMITS: Final[dict[str, tuple[float, ...]]] = {
-    streams.LOWER_COVERAGE: (5.45, 5.26, 5.48, 6.74, 5.26, 5.33),
-    streams.UPPER_COVERAGE: (6.15, 5.89, 6.11, 7.76, 5.67, 4.95),
-    streams.WEEKDAY_PROFILE: (9.32, 6.23, 5.81, 7.10, 5.61, 5.77),
-    streams.PRICE_PROFILE: (INFINITE, INFINITE, 5.70, 6.73, 5.35, 5.41),
-    streams.OVER_BASELINE: (INFINITE, INFINITE, INFINITE, 7.94, 6.15, 5.10),
-    streams.BIAS: (6.03, 5.89, 5.91, 5.52, 5.05, 4.45),
+    streams.LOWER_COVERAGE: (5.66, 5.65, 5.54, 6.50, 5.33, 5.35),
+    streams.UPPER_COVERAGE: (6.10, 5.99, 6.03, 7.40, 5.64, 4.80),
+    streams.WEEKDAY_PROFILE: (9.34, 6.34, 5.85, 6.72, 5.54, 5.46),
+    streams.PRICE_PROFILE: (INFINITE, INFINITE, 5.71, 6.39, 5.34, 5.29),
+    streams.OVER_BASELINE: (INFINITE, INFINITE, INFINITE, 7.50, 6.13, 4.81),
+    streams.BIAS: (5.95, 5.84, 5.86, 5.47, 5.00, 4.34),
 }
 
 
