@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platform_assets.errors import ConfigurationError, SchemaError
-from platform_assets.science import backtest, backtest_sentence
+from platform_assets.science import backtest, backtest_plot, backtest_sentence
 from platform_assets.science.backtest import Losses, Past
 from platform_assets.science.backtest_plot import pareto_front, plot
 
@@ -221,3 +221,12 @@ def test_the_front_holds_what_nobody_beats_and_the_plot_names_everybody() -> Non
     svg = plot(found, 2.0)
     assert all(outcome.name in svg for outcome in scheduled)
     assert svg == plot(found, 2.0)
+
+
+def test_labels_of_a_plot_do_not_cover_each_other() -> None:
+    crowded = {number: (3.0 * (number % 4), 170.0 + number % 3, "a policy's name") for number in range(8)}
+    found = backtest_plot.placed({**crowded, "alone": (300.0, 20.0, "weekly")})
+    assert found["alone"] == (305.0, 24.0)
+    heights = sorted(height for key, (_, height) in found.items() if key != "alone")
+    assert all(later - one >= backtest_plot.LINE for one, later in itertools.pairwise(heights))
+    assert 0 <= heights[0] < heights[-1] <= backtest_plot.TALL
