@@ -80,7 +80,13 @@ def _lived(story: dict[str, Any], ledger: Ledger, source: str) -> list[str]:
     causes = ledger.causes(FIRST_MODEL)
     asked = [cause for cause in causes if [cause.trigger, cause.episode] in story.get("asked", [])]
     open_ = [cause for cause in asked if cause.status == "fired"]
-    lines += [f"  retrained    {cause.at:%Y-%m-%d}: {cause.reason}" for cause in causes if cause not in asked]
+    judged = {one.evidence.get("trained because"): one for one in ledger.decisions(FIRST_MODEL, kind="gate")}
+    for cause in (one for one in causes if one not in asked):
+        lines.append(f"  retrained    {cause.at:%Y-%m-%d}: {cause.reason}")
+        if (decision := judged.get(cause.reason)) is not None:
+            is_better = "promoted" if decision.evidence["promotes"] else "not promoted"
+            told = f"{FIRST_MODEL}@{decision.evidence['version']} is {decision.answer}, {is_better}"
+            lines.append(f"               {told}: {decision.reasons[0]}")
     since = f"{_gain(story['since_shock'])} of all since week {SHOCK_WEEK}"
     lines.append(f"  saved        {_gain(story['last'])} of week {WEEKS}'s loss, {since}, beside @1 alone")
     lines += [f"  asked for    {cause.at:%Y-%m-%d}: {cause.reason}; `make dev` runs it" for cause in open_]

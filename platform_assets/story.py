@@ -182,7 +182,8 @@ def pass_by(platform: Platform, first_on: date, last_on: date, *, is_last: bool 
     months = dict(zip(RANGE, (str(day.replace(day=1)) for day in (first_on, last_on)), strict=True))
     moved = {names.TAG_REASON: "an upstream has moved"}
     platform.run(platform.keys(names.GROUP_FEATURES), {**months, **moved})
-    platform.run([*platform.keys("online"), *platform.stages("predictions", "monitoring")], moved)
+    told = ["performance"] if is_last else []  # a page that nothing reads but people, at the end of the weeks
+    platform.run([*platform.keys("online"), *platform.stages("predictions", "monitoring", *told)], moved)
     platform.echo(f"    landed, features, online loads, forecasts, monitoring: {time.monotonic() - began:.0f} s")
     for request in platform.requests(f"{platform.model}_retraining"):
         platform.echo(f"    retraining{' asked for' if is_last else ''}: {request.tags[names.TAG_REASON]}")

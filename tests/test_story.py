@@ -125,6 +125,7 @@ def test_the_last_weeks_training_is_asked_for_and_not_run(is_last: bool) -> None
     story.pass_by(watched, date(2026, 2, 18), date(2026, 2, 24), is_last=is_last)  # pyright: ignore[reportArgumentType]
     assert ["demand/training_set" in run for run in watched.ran].count(True) == (0 if is_last else 1)
     assert "demand/monitoring" in watched.ran[1]
+    assert ("demand/performance" in watched.ran[1]) == is_last
     assert any("retraining asked for: errors" in line for line in watched.told) == is_last
 
 
