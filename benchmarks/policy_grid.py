@@ -24,7 +24,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from benchmarks.policy_grid_candidates import CANDIDATES, FIXED, POLICIES
+from benchmarks.policy_grid_candidates import CANDIDATES, FIXED, POLICIES, PROMOTES, PROMOTING
 from benchmarks.policy_grid_table import (
     BLOCKS,
     CROSS_FITTED,
@@ -200,11 +200,10 @@ def outcomes(cell: Cell, policies: Sequence[str], every: int) -> Iterator[pl.Dat
         yield row(IN_SAMPLE, len(schedule), len(schedule), backtest.scheduled(loss, schedule).sum(axis=0))
         lost, trainings = backtest.cross_fitted(matrix, price, seed=cell.seed)
         yield row(CROSS_FITTED, trainings, trainings, lost)
-    gate = GatePolicy.from_mapping(cell.life.spec.gate)
     for name in policies:
-        found = replay(
-            cell.history(by_psi=name == "psi"), RetrainingPolicy.from_mapping(POLICIES[name]), gate, seed=cell.seed
-        )
+        gate = GatePolicy.from_mapping({**cell.life.spec.gate, **(PROMOTES if name in PROMOTING else {})})
+        policy = RetrainingPolicy.from_mapping(POLICIES[name])
+        found = replay(cell.history(by_psi=name == "psi"), policy, gate, seed=cell.seed)
         made = {LEAD: first} | {at: Training(at, on) for at, on in zip(found.trained, found.trained_on, strict=True)}
         lost = np.stack([true(made[int(found.answers[week])])[week] for week in weeks])
         yield row(name, len(found.trained), len(found.promoted), lost.sum(axis=0))
@@ -227,9 +226,12 @@ def fill(said: argparse.Namespace, todo: Sequence[tuple[int, int, str]], tell: C
             continue
         first = time.monotonic()
         cell = Cell(lives(world, scenario), seed, said.rows, folder, shared[world, seed])
-        names = [name for name in POLICIES if name in has or name in wanted]
-        found = pl.concat(outcomes(cell, names, 0 if scenario == RAW else said.every))
-        found.write_parquet(file)
+        names = [name for name in POLICIES if name in wanted and name not in has]
+        found = [pl.read_parquet(file)] if has else []
+        found += [
+            one for one in outcomes(cell, names, 0 if scenario == RAW else said.every) if one["policy"][0] not in has
+        ]
+        pl.concat(found).write_parquet(file)
         now, made = time.monotonic(), made + 1
         left = (now - began) / made * (len(todo) - number - 1)
         tell(

@@ -27,4 +27,9 @@ CANDIDATES: Final[Mappings] = {
     "evenly, 7 days, 8 weeks": {**EVENLY, **WEEKS_8, "settle_days": 7},
     "evenly, 14 days, 8 weeks": {**EVENLY, **WEEKS_8, "settle_days": 14},
 }
-POLICIES: Final[Mappings] = {**FIXED, **CANDIDATES, **DEAR}
+PROMOTES: Final = {"undecided": "promote"}  # of the gate: what cannot be told from the champion replaces it
+PROMOTING: Final[Mappings] = {
+    f"{name}, promotes": {**FIXED, **CANDIDATES}[name]
+    for name in ("monthly", "quarterly", "dense, 7 days", "evenly, 7 days", "evenly, 7 days, 8 weeks")
+}
+POLICIES: Final[Mappings] = {**FIXED, **CANDIDATES, **PROMOTING, **DEAR}

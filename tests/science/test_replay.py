@@ -37,7 +37,14 @@ def history(found: Losses, **more: Any) -> History:
 
 def policy(*when: Any, **limits: Any) -> RetrainingPolicy:
     return RetrainingPolicy.from_mapping(
-        {"when": list(when), "cooldown_days": 0, "settle_days": 0, "after_alarm": {}, **limits}
+        {
+            "when": list(when),
+            "cooldown_days": 0,
+            "settle_days": 0,
+            "follow_up_weeks": [],
+            "after_alarm": {},
+            **limits,
+        }
     )
 
 

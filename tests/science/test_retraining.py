@@ -31,7 +31,7 @@ ERROR = Signal("error", "3", "2025-06-22", 5.1, 4.0)
 SIX_DAYS = Signal("error", "3", "2025-06-23", 5.1, 4.0)  # that have passed since its first day
 QUIET = (Signal("drift", "3", None, 0.0, 0.0), Signal("error", "3", None, 0.4, 4.0))
 ALL_BUT_ROWS = (Drift(), Error(), Staleness(28))
-EVERYTHING = RetrainingPolicy((*ALL_BUT_ROWS, NewData(rows=1000)))
+EVERYTHING = RetrainingPolicy((*ALL_BUT_ROWS, NewData(rows=1000)), follow_up_weeks=())
 MONDAYS = Schedule("0 3 * * 1", "Europe/London")
 MONDAY = Tick("0 3 * * 1", "Europe/London", datetime(2025, 6, 30, 2, tzinfo=UTC))
 WORSE = Performance("pinball", above=1.1, against="baseline")
@@ -39,7 +39,7 @@ SLOW = Operations("latency_p99_ms", above=250, alarms=Alarms(2, 3))
 
 
 def only(*when: Any, **limits: Any) -> RetrainingPolicy:
-    return RetrainingPolicy(when, **limits)
+    return RetrainingPolicy(when, **{"follow_up_weeks": (), **limits})
 
 
 def judged_at(day: int, value: float, **changed: Any) -> Measure:

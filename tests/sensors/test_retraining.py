@@ -33,7 +33,8 @@ from sensors.retraining import KIND, retraining_sensor
 
 NOW = datetime(2025, 6, 30, 12, tzinfo=UTC)
 MONITORING = dg.AssetKey(["demand", "monitoring"])
-TICKS = RetrainingPolicy((Drift(), Error()), cooldown_days=7, settle_days=0)
+TICKS = RetrainingPolicy((Drift(), Error()), cooldown_days=7, settle_days=0, follow_up_weeks=())
+ALL = RetrainingPolicy((Drift(), Error(), Staleness(28)), settle_days=0)
 
 
 class Clock:
@@ -164,7 +165,8 @@ def test_a_failed_check_asks_for_one_run_that_says_why(world: World) -> None:
 
 
 def test_the_run_is_told_on_what_and_a_repeated_one_the_same(world: World) -> None:
-    policy = RetrainingPolicy.from_mapping({"settle_days": 0, "after_alarm": {"recent_days": 28, "recent_density": 5}})
+    after_alarm = {"recent_days": 28, "recent_density": 5}
+    policy = RetrainingPolicy.from_mapping({"when": ["drift"], "settle_days": 0, "after_alarm": after_alarm})
     world.promote("1")
     world.evaluate("feature_drift", passed=False)
     request = world.tick(policy)
@@ -182,7 +184,7 @@ def test_the_run_is_told_on_what_and_a_repeated_one_the_same(world: World) -> No
     assert world.ledger.decisions("demand")[-1].evidence["train_on"] == told
     world.launch(request, dg.DagsterRunStatus.FAILURE)
     _age_runs(world, timedelta(hours=1))
-    again = world.tick(RetrainingPolicy(settle_days=0))  # edited since: the cause keeps what it was asked with
+    again = world.tick(ALL)  # edited since: the cause keeps what it was asked with
     assert isinstance(again, dg.RunRequest)
     assert again.tags[names.TAG_TRAIN_ON] == request.tags[names.TAG_TRAIN_ON]
 
@@ -216,7 +218,7 @@ def test_a_quiet_tick_gives_the_numbers_that_it_compared(world: World) -> None:
     world.trained(NOW - timedelta(days=10))
     world.evaluate("feature_drift", passed=True, statistic=1.5)
     world.evaluate("error", passed=True, statistic=0.25)
-    answer = world.tick(RetrainingPolicy(settle_days=0))
+    answer = world.tick(ALL)
     assert isinstance(answer, dg.SkipReason)
     for said in ("drift in 1.5 features, at most 4 allowed", "error 0.25", "10.0 days ago, at most 28"):
         assert said in str(answer.skip_message)
