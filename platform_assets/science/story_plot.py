@@ -85,6 +85,8 @@ def plot(
             if saved.is_known:
                 axes.plot([week.number] * 2, [100 * saved.low, 100 * saved.high], color=colour, lw=2.2)
             axes.plot([week.number], [100 * saved.estimate], "o", color=colour, ms=5)
+        low, high = axes.get_ylim()
+        axes.set_ylim(min(low, -5), max(high, 5))  # where nothing was promoted nothing was saved
         axes.set_ylabel("saved beside @1 alone, %")
 
     return drawn(8.6, 3.1, draw, columns=2, label="loss by week, and what retraining saved beside the first champion")
