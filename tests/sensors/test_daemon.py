@@ -50,7 +50,7 @@ def monitoring() -> dg.MaterializeResult: ...
 defs = dg.Definitions(
     assets=[sales, features, training_set, monitoring],
     jobs=[dg.define_asset_job("retrain_demand", selection=dg.AssetSelection.assets(["demand", "training_set"]))],
-    sensors=[automation_sensor(), failure_sensor(), retraining_sensor("demand", {"cooldown_days": 0, "settle_days": 0})],
+    sensors=[automation_sensor(), failure_sensor(), retraining_sensor("demand", {"when": ["drift"], "cooldown_days": 0, "settle_days": 0})],
     resources={"ledger": Ledger(os.environ["LEDGER"]), "clock": Clock(), "tables": None},
 )
 """
