@@ -70,7 +70,7 @@ with dg.DagsterInstance.get() as instance:
             instance=instance, repository_def=definitions.get_repository_def(),
             resources={"ledger": ledger, "clock": Clock, "tables": None},
         )
-        answer = retraining.retraining_sensor("demand", {})(context)
+        answer = retraining.retraining_sensor("demand", {"settle_days": 0})(context)
         if point == "before the run":
             die()
         keyed = {"dagster/run_key": getattr(answer, "run_key", "")}
@@ -127,7 +127,7 @@ def training_set(): ...
 @dg.asset(key=["demand", "monitoring"], check_specs=[dg.AssetCheckSpec("error", asset=["demand", "monitoring"])])
 def monitoring() -> dg.MaterializeResult: ...
 
-sensor = retraining.retraining_sensor("demand", {})
+sensor = retraining.retraining_sensor("demand", {"settle_days": 0})
 sensor._min_interval = 1  # a minute in production
 defs = dg.Definitions(
     assets=[training_set, monitoring],
