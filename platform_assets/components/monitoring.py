@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,21 @@ class _Results:
     known_until: date
 
 
+def backtest_said(spec: ModelSpec, res: Any, version: str, manifest: Manifest, judged: pl.DataFrame) -> pl.DataFrame:
+    """What the evaluation fit says of its pinned rows: it never changes, so it is said once for a version."""
+    import polars as pl
+
+    folder = f"monitoring/{spec.name}/{version}"
+    key = f"{folder}/backtest-{manifest.evaluation.weights_sha256[:16]}.parquet"
+    if key in res.artifacts.keys(folder):
+        return pl.read_parquet(io.BytesIO(res.artifacts.get(key)))
+    said = res.registry.load(spec.name, version, "evaluation").predict(judged.select(manifest.features))
+    content = io.BytesIO()
+    said.write_parquet(content)
+    res.artifacts.put(key, content.getvalue())
+    return said
+
+
 def _results(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> _Results:
     import polars as pl
 
@@ -138,7 +154,7 @@ def _results(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> _Re
     task, sales = TASKS[spec.task], known_sales(res)
     trained = names.table_name(names.model_key(spec.name, "training_set"))
     judged = read_judged(spec, res.tables, manifest.tables[trained], manifest.evaluation.cut_at)
-    backtest = res.registry.load(spec.name, version, "evaluation").predict(judged.select(manifest.features))
+    backtest = backtest_said(spec, res, version, manifest, judged)
     recorded = (
         res.tables.scan(names.table_name(names.model_key(spec.name, "predictions")))
         .filter(pl.col("model_version") == version)
