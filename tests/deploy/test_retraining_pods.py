@@ -40,7 +40,7 @@ class Cluster:
         """Job and run that the model's sensor asks for once its errors alarm under champion 1."""
         monitoring = dg.AssetKey(names.model_key(model, "monitoring"))
         self.ledger.promote(model, from_version=None, to_version="1", reason="better", evidence={}, at=NOW)
-        facts: dict[str, Any] = {"champion": "1", "as_of": "2025-12-31", "statistic": 0.9, "threshold": 0.5}
+        facts: dict[str, Any] = {"champion": "1", "as_of": "2025-12-20", "statistic": 0.9, "threshold": 0.5}
         instance.report_runless_asset_event(dg.AssetCheckEvaluation(monitoring, "error", passed=False, metadata=facts))
         sensor = self.repository.get_sensor_def(f"{model}_retraining")
         context = dg.build_sensor_context(
