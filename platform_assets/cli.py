@@ -1,25 +1,20 @@
 """`perennial`: the demo, and questions to a state directory."""
 
-import json
-import os
 import shutil
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from platform_assets.cli_options import AsJson, State, say, settings_at
 from platform_assets.complaints import complaint
+from platform_assets.features_cli import features
 from platform_assets.quarantine_cli import quarantine
-
-if TYPE_CHECKING:
-    from resources.deployment import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-State = Annotated[Path | None, typer.Option("--state", help="State directory; the last demo's where left out.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[
     Path | None, typer.Option("--data", help="Parquet or CSV file of sales lines; simulated where left out.")
 ]
@@ -35,22 +30,6 @@ Source = Annotated[
 @app.callback()
 def perennial() -> None:
     """Keeps models current: from raw sales to a gated champion, and why."""
-
-
-def _print(answer: Any, text: str, as_json: bool) -> None:
-    print(json.dumps(answer, indent=2, default=str) if as_json else text)
-
-
-def _settings(state: Path | None, *, as_json: bool) -> "Settings":
-    """Settings of the state directory that a command acts on, which is told on stderr."""
-    from platform_assets.locate import current
-
-    settings = current(state)
-    if not as_json:
-        folder = os.path.relpath(settings.state)
-        folder = str(settings.state) if folder.startswith("..") else folder
-        typer.secho(f"state: {folder} (source {settings.source})", err=True, dim=True)
-    return settings
 
 
 @app.command()
@@ -81,7 +60,7 @@ def demo(
         settings, lambda line: print(line, file=told, flush=True), lives_on=lives_on and data is None
     )
     answer, text = final_screen(settings, outcome)
-    _print(answer, text, as_json)
+    say(answer, text, as_json)
 
 
 @app.command("demo-reset")
@@ -126,7 +105,7 @@ def why(model: str, state: State = None, as_json: AsJson = False) -> None:
     """Say which version of MODEL is champion, since when, from which data, and why."""
     from platform_assets.answers import why_champion
 
-    _print(*why_champion(_settings(state, as_json=as_json), model), as_json)
+    say(*why_champion(settings_at(state, as_json=as_json), model), as_json)
 
 
 @app.command()
@@ -139,7 +118,7 @@ def rollback(
     """Bring the previous champion of MODEL back."""
     from platform_assets.answers import roll_back
 
-    _print(*roll_back(_settings(state, as_json=as_json), model, reason), as_json)
+    say(*roll_back(settings_at(state, as_json=as_json), model, reason), as_json)
 
 
 @app.command()
@@ -166,7 +145,7 @@ def retrain(
     given = {"window_days": window_days, "recent_days": recent_days, "recent_density": recent_density}
     given["start"] = start
     train_on = {key: value for key, value in given.items() if value is not None}
-    _print(*ask_for_retraining(_settings(state, as_json=as_json), model, reason, train_on), as_json)
+    say(*ask_for_retraining(settings_at(state, as_json=as_json), model, reason, train_on), as_json)
 
 
 @app.command()
@@ -180,12 +159,12 @@ def predict(
     """Print the champion's last forecast with the stock level that the stated costs imply."""
     from platform_assets.answers import predictions_of
 
-    settings = _settings(state, as_json=as_json)
+    settings = settings_at(state, as_json=as_json)
     frame, text = predictions_of(settings, model, series or [])
     if csv:
         print(frame.write_csv(), end="")
     else:
-        _print({"model": model, "state": str(settings.state), "predictions": frame.to_dicts()}, text, as_json)
+        say({"model": model, "state": str(settings.state), "predictions": frame.to_dicts()}, text, as_json)
 
 
 @app.command()
@@ -200,12 +179,12 @@ def reproduce(
 
     model, _, named = model.partition("@")
     answer, text = reproduce_version(
-        _settings(state, as_json=as_json),
+        settings_at(state, as_json=as_json),
         model,
         version or named or None,
         lambda line: print(line, file=sys.stderr, flush=True),
     )
-    _print(answer, text, as_json)
+    say(answer, text, as_json)
     if answer["verdict"] != "equal":
         raise typer.Exit(1)
 
@@ -219,7 +198,7 @@ def impact(
     """Print what depends on a column, through features and models."""
     from platform_assets.answers import impact_of
 
-    _print(*impact_of(_settings(state, as_json=as_json), column), as_json)
+    say(*impact_of(settings_at(state, as_json=as_json), column), as_json)
 
 
 @app.command()
@@ -237,7 +216,7 @@ def drift(
     """Compare the champion's reference with the rows issued last, as Evidently does."""
     from platform_assets.evidently_page import evidently_page
 
-    _print(*evidently_page(_settings(state, as_json=as_json), model, evidently, python), as_json)
+    say(*evidently_page(settings_at(state, as_json=as_json), model, evidently, python), as_json)
 
 
 @app.command()
@@ -264,7 +243,7 @@ def backtest(
     """Replay history under retraining policies: what each would have cost and gained, trained for real."""
     from platform_assets.backtesting import backtest_policies
 
-    settings = _settings(state, as_json=as_json)
+    settings = settings_at(state, as_json=as_json)
     named = [name.strip() for name in policies.split(",") if name.strip()]
     answer, text = backtest_policies(
         settings,
@@ -278,7 +257,7 @@ def backtest(
         is_whole=whole,
         echo=lambda line: print(line, file=sys.stderr, flush=True),
     )
-    _print(answer, text, as_json)
+    say(answer, text, as_json)
 
 
 policy = typer.Typer(no_args_is_help=True, help="Retraining policies.")
@@ -295,46 +274,10 @@ def policy_explain(model: str, as_json: AsJson = False) -> None:
     """Say in words what retrains MODEL, and what keeps it from being retrained."""
     from platform_assets.explaining import explain_policy
 
-    _print(*explain_policy(model), as_json)
+    say(*explain_policy(model), as_json)
 
 
-features = typer.Typer(no_args_is_help=True, help="Feature values, online and offline.")
 app.add_typer(features, name="features")
-
-
-@features.callback()
-def features_group() -> None:
-    """Feature values, online and offline."""
-
-
-@features.command("list")
-def features_list(
-    word: Annotated[str | None, typer.Argument(help="Only those with this word in name or meaning.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print the features that a model can read, with their meanings."""
-    from platform_assets.answers import features_with
-
-    _print(*features_with(word), as_json)
-
-
-@features.command("diff")
-def features_diff(
-    entity: Annotated[str, typer.Argument(help="Series, such as store_01/sku_0002")],
-    model: Annotated[str | None, typer.Option(help="Whose service; the first with a champion if left out.")] = None,
-    target: Annotated[
-        str | None, typer.Option(help="Target day, such as 2025-12-31; the next one if left out.")
-    ] = None,
-    state: State = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print one entity's values online, offline now, and in the champion's training set, side by side."""
-    from platform_assets.entity_diff import diff_entity, target_day
-    from platform_assets.locate import current
-
-    _print(*diff_entity(current(state), entity, model, target_day(target)), as_json)
-
-
 app.add_typer(quarantine, name="quarantine")
 
 

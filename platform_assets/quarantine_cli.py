@@ -1,18 +1,17 @@
 """`perennial quarantine add | list | lift`."""
 
-import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+
+from platform_assets.cli_options import AsJson, State, say
 
 quarantine = typer.Typer(
     no_args_is_help=True, help="Periods of a segment, such as a store, whose figures are not to be believed."
 )
 
-State = Annotated[Path | None, typer.Option("--state", help="State directory; the last demo's where left out.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Segment = Annotated[str, typer.Argument(help="Such as store_03; `all` is the whole chain.")]
 From = Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First day.")]
 Reason = Annotated[str, typer.Option(help="Why; it stands in the ledger for good.")]
@@ -60,7 +59,7 @@ def show(state: State = None, as_json: AsJson = False) -> None:
     from platform_assets.locate import current
     from platform_assets.quarantining import listed
 
-    _print(*listed(current(state)), as_json)
+    say(*listed(current(state)), as_json)
 
 
 def _put(
@@ -77,8 +76,4 @@ def _put(
     from platform_assets.quarantining import put
 
     last_on = None if until is None else until.date()
-    _print(*put(current(state), segment, since.date(), last_on, reason, lifts=lifts), as_json)
-
-
-def _print(answer: Any, text: str, as_json: bool) -> None:
-    typer.echo(json.dumps(answer, indent=2, default=str) if as_json else text)
+    say(*put(current(state), segment, since.date(), last_on, reason, lifts=lifts), as_json)

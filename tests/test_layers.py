@@ -29,6 +29,8 @@ LAYERS = {
     "platform_assets.final_screen": 7,
     "platform_assets.locate": 6,
     "platform_assets.quarantining": 7,
+    "platform_assets.cli_options": 8,
+    "platform_assets.features_cli": 8,
     "platform_assets.quarantine_cli": 8,
     "platform_assets.reproduction": 7,
     "platform_assets.answers": 6,
