@@ -286,6 +286,7 @@ def main() -> None:
     # Dagster marks as beta or preview what this project has chosen with that known.
     warnings.filterwarnings("ignore", message=".*is currently in (beta|preview).*")
     warnings.filterwarnings("ignore", message="InitResourceContext.*is deprecated")  # dagster-mlflow's own calls
+    warnings.filterwarnings("ignore", message="`parse_obj_as` is deprecated")  # and its own of pydantic's
     try:
         app()
     except Exception as error:

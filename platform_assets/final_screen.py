@@ -5,6 +5,7 @@ from typing import Any
 from platform_assets.answers import Answer, known_models, why_champion
 from platform_assets.demo import FIRST_MODEL
 from platform_assets.story import EVENTS, SHOCK_WEEK, WEEKS, WORTH
+from platform_assets.story_worth import FIRST
 from resources.deployment import Settings
 from resources.ledger import Ledger
 
@@ -87,8 +88,11 @@ def _lived(story: dict[str, Any], ledger: Ledger, source: str) -> list[str]:
             is_better = "promoted" if decision.evidence["promotes"] else "not promoted"
             told = f"{FIRST_MODEL}@{decision.evidence['version']} is {decision.answer}, {is_better}"
             lines.append(f"               {told}: {decision.reasons[0]}")
-    since = f"{_gain(story['since_shock'])} of all since week {SHOCK_WEEK}"
-    lines.append(f"  saved        {_gain(story['last'])} of week {WEEKS}'s loss, {since}, beside @1 alone")
+    if all(week["model_version"] == [FIRST] for week in story["weeks"]):
+        lines.append("  saved        nothing, and nothing lost: the gate promoted no other version than @1")
+    else:
+        since = f"{_gain(story['since_shock'])} of all since week {SHOCK_WEEK}"
+        lines.append(f"  saved        {_gain(story['last'])} of week {WEEKS}'s loss, {since}, beside @1 alone")
     lines += [f"  asked for    {cause.at:%Y-%m-%d}: {cause.reason}; `make dev` runs it" for cause in open_]
     return [*lines, *([f"  plot         {story['plot']}"] if "plot" in story else [])]
 
