@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from platform_assets.science.train_on import TrainOn
 
 FOLDER: Final = "backtests"  # of the artifacts that keep what each training lost
-LAYOUT: Final = 2  # of what is kept
+LAYOUT: Final = 3  # of what is kept
 
 
 class Trainings:
@@ -139,10 +139,18 @@ class Trainings:
                 self.spec.seed,
                 [learned, cut.isoformat()],
                 self.weeks.digest,
+                self._beside,
             ]
             named = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:32]
             self._keys[training] = f"{FOLDER}/{self.spec.name}/{named}"
         return self._keys[training]
+
+    @cached_property
+    def _beside(self) -> str:
+        """Digest of what results are told beside; a late price may change it, and no row."""
+        from platform_assets.science.fingerprint import content_hash
+
+        return content_hash(self.judge.baseline.with_columns(self.judge.price_ratio.alias("price ratio")))
 
     def _budget(self, cut: datetime) -> int:
         """As many rows as the even draw has up to a cut, so that choices differ by what they draw and not by how much."""

@@ -34,10 +34,10 @@ NAMED: Final[Mapping[str, Mapping[str, Any]]] = {
     "weekly": {"when": [{"staleness": 6}], "cooldown_days": 0},
     "monthly": {"when": [{"staleness": 27}], "cooldown_days": 0},
     "quarterly": {"when": [{"staleness": 90}], "cooldown_days": 0},
-    "drift": {"when": ["drift"]},
-    "error": {"when": ["error"]},
+    "drift": {"when": ["drift"], "follow_up_weeks": []},
+    "error": {"when": ["error"], "follow_up_weeks": []},
     # As everybody does it: any feature's index above .2, all of history, at most once in four weeks.
-    "psi": {"when": ["drift"], "after_alarm": {}, "cooldown_days": 27},
+    "psi": {"when": ["drift"], "after_alarm": {}, "cooldown_days": 27, "settle_days": 0, "follow_up_weeks": []},
 }
 PSI: Final = "psi"
 PSI_LIMIT: Final = 0.2

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 RUNNER: Final = Path(__file__).with_name("evidently_run.py")
 NOT_INSTALLED: Final = 3  # exit status of the runner
-HINT: Final = "pip install 'perennial[evidently]', or name an interpreter that has it with --evidently-python"
+HINT: Final = "`.venv/bin/pip install -e '.[evidently]'`, or name an interpreter that has it with --evidently-python"
 
 
 def evidently_page(settings: Settings, model: str, out: Path, python: Path | None) -> Answer:

@@ -34,7 +34,7 @@ from resources.ledger import Ledger
 from sensors.repairs import lacking, repaired_completion, source_of
 
 CHECKS: Final = {"feature_drift": "drift", "error": "error"}  # check of <model>/monitoring -> trigger
-REFUSED: Final = frozenset({"column retyped", "duplicate key", "fewer rows", "more rows"})  # faults of the issued rows
+REFUSED: Final = frozenset({"duplicate key", "fewer rows", "more rows"})  # faults of the issued rows
 PAGE: Final = 100  # check evaluations, or measures, read at once
 UNFINISHED: Final = [Status.NOT_STARTED, Status.QUEUED, Status.STARTING, Status.STARTED, Status.CANCELING]
 
@@ -88,7 +88,9 @@ def _signals(instance: dg.DagsterInstance, model: str, policy: RetrainingPolicy)
             continue
 
         since = alarm_since(_verdicts(chain([newest], found), latest["champion"]), policy.alarms_of(trigger))
-        yield Signal(trigger, str(latest["champion"]), since, latest["statistic"], latest["threshold"])
+        yield Signal(
+            trigger, str(latest["champion"]), since, latest["statistic"], latest["threshold"], str(latest["as_of"])
+        )
 
 
 def _verdicts(found: Iterable[AssetCheckExecutionRecord], champion: str) -> Iterator[tuple[str, bool]]:

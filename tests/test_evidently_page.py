@@ -43,7 +43,7 @@ open(page, "w").write(f"<html><script>var it = {rows.to_dicts()}</script></html>
 def test_where_evidently_is_missing_the_message_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="has no Evidently") as told:
         write_page(ROWS, ROWS, tmp_path / "page.html")
-    assert "perennial[evidently]" in str(told.value)
+    assert "[evidently]" in str(told.value)
     assert "--evidently-python" in str(told.value)
     with pytest.raises(ConfigurationError, match="no interpreter"):
         write_page(ROWS, ROWS, tmp_path / "page.html", tmp_path / "nowhere")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -190,8 +190,9 @@ def _results(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> _Re
         "parts": segments.describe(known, history),
         "costs": UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
     }
+    ended_on = known_until + timedelta(days=res.source.period_days - 1)
     figures = performance.recent_figures(known, said, beside, task, days=WINDOW_DAYS, **of)
-    weekly = performance.weekly_figures(known, said, beside, task, known_until=known_until, **of)
+    weekly = performance.weekly_figures(known, said, beside, task, known_until=ended_on, **of)
     return _Results(
         pl.concat([tested, losses]).sort("day"),
         pl.concat([usual, since]).sort("day"),

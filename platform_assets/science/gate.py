@@ -3,7 +3,7 @@
 `better`: the paired interval of the improvement lies above what the policy asks, and nothing forbids. `not_better`:
 it lies below, or something forbids.
 `undecided`: the interval holds both, or there is too little evidence; then the policy says whether to keep the
-champion or to promote.
+champion or to promote. Where what is judged was fitted before the alarm that it answers, the champion stays.
 """
 
 import math
@@ -148,6 +148,8 @@ def decide(evidence: GateEvidence, policy: GatePolicy) -> GateDecision:
     ]
     if vetoes:
         return _decision(evidence, "not_better", promotes=False, reasons=vetoes)
+    if early := _before_the_alarm(evidence):
+        return _decision(evidence, "undecided", promotes=False, reasons=early)  # no policy promotes by chance
     lacking = _lacking(evidence, policy)
     if lacking:
         return _undecided(evidence, policy, lacking)
@@ -202,14 +204,18 @@ def _worse_segments(evidence: GateEvidence, policy: GatePolicy) -> list[str]:
     ]
 
 
+def _before_the_alarm(evidence: GateEvidence) -> list[str]:
+    cut, alarm = evidence.candidate_cut, evidence.alarm_known_at
+    if cut is None or alarm is None or cut >= alarm:
+        return []
+    return [
+        f"trained for an alarm of {alarm:%Y-%m-%d %H:%M}, the fit that is judged knows labels up to {cut:%Y-%m-%d %H:%M} "
+        "alone: nothing of the new world, so that its figures there are chance; the champion stays"
+    ]
+
+
 def _lacking(evidence: GateEvidence, policy: GatePolicy) -> list[str]:
     found = [evidence.lacks] if evidence.lacks else []
-    cut, alarm = evidence.candidate_cut, evidence.alarm_known_at
-    if cut is not None and alarm is not None and cut < alarm:
-        found.append(
-            f"trained for an alarm of {alarm:%Y-%m-%d %H:%M}, the fit that is judged knows labels up to {cut:%Y-%m-%d %H:%M} "
-            "alone: nothing of the new world, so that its figures there are chance"
-        )
     if evidence.rows < policy.min_rows:
         found.append(f"too little evidence: {evidence.rows} rows, the policy asks for {policy.min_rows}")
     if evidence.series < policy.min_series:

@@ -82,7 +82,10 @@ def compared(inside: float, weeks: int) -> str:
     """How good past estimates were, in a sentence."""
     if not weeks:
         return "No week with an interval has passed yet: nothing is known of how good these estimates are."
-    return f"Of {weeks} past weeks {inside:.0%} lay inside the interval that was promised at {LEVEL:.0%}."
+    return (
+        f"Of the estimates of {weeks} past weeks, made one to four weeks ahead, {inside:.0%} of the intervals that were promised at "
+        f"{LEVEL:.0%} held what came."
+    )
 
 
 def _expected(report: PerformancePage) -> str:

@@ -169,7 +169,7 @@ def passes(
         theirs = Training(max(born - lead, 0), champion.on)
         start = max(ours.before, theirs.before)
     if alarm_on is not None and history.losses.periods[ours.before] <= alarm_on:
-        return policy.undecided == "promote"
+        return False
     if ours == theirs or now - start < least:
         return policy.undecided == "promote"
     mine, other = (history.lost(one)[start:now].sum(axis=0) for one in (ours, theirs))
@@ -200,7 +200,8 @@ def _evidence(
             verdicts = (
                 (_known_on(losses, period), _has_failed(history, kind.kind, answering, period)) for period in judged
             )
-            signals.append(Signal(kind.kind, version, alarm_since(verdicts, policy.alarms_of(kind.kind))))
+            since = alarm_since(verdicts, policy.alarms_of(kind.kind))
+            signals.append(Signal(kind.kind, version, since, as_of=_known_on(losses, now)))
     measures = ()
     if any(isinstance(part, Performance) for part in policy.parts):
         spans = [(_known_on(losses, period), slice(max(born, period - _window(losses)), period)) for period in judged]

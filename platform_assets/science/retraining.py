@@ -7,7 +7,7 @@ whatever becomes of it; what the gate refuses is tried again by the next episode
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+from datetime import datetime
 from typing import Final
 
 from platform_assets.science.retraining_evidence import (
@@ -18,6 +18,7 @@ from platform_assets.science.retraining_evidence import (
     alarm_began,
     instant,
     judge,
+    known_until,
 )
 from platform_assets.science.retraining_policy import RetrainingPolicy
 from platform_assets.science.retraining_triggers import Trigger
@@ -203,14 +204,21 @@ def _holds(
 
 
 def _settling(evidence: RetrainingEvidence, policy: RetrainingPolicy, causes: Sequence[_Cause]) -> Iterable[_Hold]:
-    """Alarms that are too young: what is trained on their first day knows nothing of the new world, nor is judged on it."""
+    """Alarms that are too young: what is trained on their first day knows nothing of the new world, nor is judged on it.
+
+    Their age is counted in days that are known: a day that has not come tells nothing.
+    """
+    newest = known_until(evidence)
     for cause in causes:
         since = None if cause.trigger == "follow_up" else alarm_began(*cause.key)
         if since is None:
             continue
-        age = max((evidence.now - datetime.combine(since, time(), UTC)) / DAY - 1, 0.0)
+        age = 0 if newest is None else max((newest - since).days, 0)
         if age < policy.settle_days:
-            told = f"{cause.trigger} since {since} is answered if it holds {policy.settle_days:g} days after its first: {age:.1f} have passed"
+            told = (
+                f"{cause.trigger} since {since} is answered if it holds on day {policy.settle_days:g} after its first: "
+                f"{age} {'is' if age == 1 else 'are'} known"
+            )
             yield _Hold(f"settling {cause.name}", told, cause=cause)
 
 

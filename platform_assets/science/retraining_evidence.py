@@ -33,6 +33,7 @@ class Signal:
     since: str | None  # when its present alarm began, ISO; names the episode; None: there is none
     statistic: float | None = None
     threshold: float | None = None
+    as_of: str | None = None  # the day that was known last, ISO
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,14 @@ def _since(evidence: RetrainingEvidence, times: int) -> str:
     """Episode of a quantity that grows from a training on: another one each time that it has grown by its limit."""
     start = "" if evidence.trained_until is None else f"/{evidence.trained_until:%Y-%m-%dT%H:%M}"
     return f"{evidence.champion_version}{start}/{times}"
+
+
+def known_until(evidence: RetrainingEvidence) -> date | None:
+    """The newest day that the champion has been judged on."""
+    champion = evidence.champion_version
+    days = [one.as_of for one in evidence.signals if one.champion_version == champion and one.as_of is not None]
+    days += [one.at for one in evidence.measures if one.of == "performance" and one.champion_version == champion]
+    return max((date.fromisoformat(day[:10]) for day in days), default=None)
 
 
 def alarm_began(trigger: str, episode: str) -> date | None:

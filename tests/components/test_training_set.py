@@ -1,16 +1,19 @@
 """What a training set and a forecast are made of: sales and features of one moment, and the versions that were read."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 
 from platform_assets import names
 from platform_assets.components import training_set
+from platform_assets.components.training_choice import alarm_known_at
 from platform_assets.errors import ConcurrentWriteError, TableError
+from platform_assets.science.retraining_policy import RetrainingPolicy
 from resources.tables import Tables
 
 DAYS = [datetime(2025, 3, day, tzinfo=UTC) for day in (2, 3, 4)]  # midnights that end the 1st, 2nd and 3rd
@@ -113,3 +116,26 @@ def test_after_an_alarm_the_last_days_judge(
         alarm_on=None if alarm_days_ago is None else last.date() - timedelta(days=alarm_days_ago),
     )
     assert sorted((last.date() - one.issued_on).days for one in found) == windows
+
+
+@pytest.mark.parametrize("period_days", [1, 7])
+@pytest.mark.parametrize("judged_days", [7, None])
+@pytest.mark.parametrize("timezone", ["Europe/Berlin", "UTC", "America/New_York", "Pacific/Auckland"])
+def test_a_settled_alarm_is_answered_by_a_training_that_can_be_judged(
+    period_days: int, judged_days: int | None, timezone: str
+) -> None:
+    """As soon as the policy lets it: the fit that is judged knows the alarm's first period."""
+    zone, began = ZoneInfo(timezone), date(2025, 3, 24)  # a Monday; the clocks of Europe change within the week
+    settle_days = RetrainingPolicy().settle_days
+    last = began + timedelta(days=next(age for age in range(0, 60, period_days) if age >= settle_days))
+    firsts = [last - timedelta(days=period_days * back) for back in range(60)]
+    ends = [datetime.combine(day + timedelta(days=period_days), time(), zone).astimezone(UTC) for day in firsts]
+    periods = pl.DataFrame({names.PERIOD_ON: firsts, names.EVENT_AT: ends})
+    source = SimpleNamespace(period_days=period_days, timezone=timezone)
+    champion: Any = SimpleNamespace(shipped=SimpleNamespace(cut_at=ends[-1]))
+    spec: Any = SimpleNamespace(name="demand", label="units", horizon_days=28, origins=3)
+    origins = training_set.evaluation_origins(spec, periods, source, champion, judged_days=judged_days, alarm_on=began)
+    opens_at = periods.filter(pl.col(names.PERIOD_ON) == origins[0].issued_on)[names.EVENT_AT].item()
+    known_at = alarm_known_at(source, f"error/1/{began}")
+    assert known_at is not None
+    assert opens_at >= known_at

@@ -71,7 +71,7 @@ def segments(*improvements: Interval, series: int = 100) -> tuple[SegmentEvidenc
         ({"against_cut": None, "is_against_champion": False, "against": "arima"}, {}, "better", True, "baseline arima"),
         ({"alarm_known_at": JUDGED_FROM}, {}, "better", True, "beyond noise"),
         ({"alarm_known_at": AFTER}, {}, "undecided", False, "knows labels up to 2011-09-17"),
-        ({"alarm_known_at": AFTER}, {"undecided": "promote"}, "undecided", True, "nothing of the new world"),
+        ({"alarm_known_at": AFTER}, {"undecided": "promote"}, "undecided", False, "nothing of the new world"),
         ({"alarm_known_at": AFTER, "segments": segments(WORSE)}, {}, "not_better", False, "segment s0"),
         ({"candidate_cut": None}, {"undecided": "promote"}, "not_better", False, "does not say"),
     ],

@@ -71,8 +71,9 @@ def test_drift_is_answered_once_under_a_champion_and_again_under_the_next() -> N
     assert (closed.trained, closed.promoted) == ((20,), ())
     assert closed.reasons == ("drift, since 2025-05-25, champion 12",)
     assert len(asked) == len(set(asked)), "each verdict is asked for once"
-    opened = replay(history(losses(), has_drifted=has_drifted), policy("drift", cooldown_days=28), OPEN)
-    assert opened.trained[:3] == (20, 24, 28)
+    settled = policy("drift", cooldown_days=28, settle_days=7)
+    opened = replay(history(losses(), has_drifted=has_drifted), settled, OPEN)
+    assert opened.trained[:3] == opened.promoted[:3] == (21, 25, 29)
 
 
 def test_two_of_three_and_follow_ups_hold_in_the_replay_too() -> None:

@@ -26,9 +26,10 @@ from platform_assets.science.retraining_triggers import (
 from platform_assets.science.train_on import TrainOn
 
 NOW = datetime(2025, 6, 30, 12, tzinfo=UTC)
-DRIFT = Signal("drift", "3", "2025-06-20", 2.0, 0.0)
-ERROR = Signal("error", "3", "2025-06-22", 5.1, 4.0)
-SIX_DAYS = Signal("error", "3", "2025-06-23", 5.1, 4.0)  # that have passed since its first day
+LAST = "2025-06-29"  # known
+DRIFT = Signal("drift", "3", "2025-06-20", 2.0, 0.0, LAST)
+ERROR = Signal("error", "3", "2025-06-22", 5.1, 4.0, LAST)
+SIX_DAYS = Signal("error", "3", "2025-06-23", 5.1, 4.0, LAST)  # that have passed since its first day
 QUIET = (Signal("drift", "3", None, 0.0, 0.0), Signal("error", "3", None, 0.4, 4.0))
 ALL_BUT_ROWS = (Drift(), Error(), Staleness(28))
 EVERYTHING = RetrainingPolicy((*ALL_BUT_ROWS, NewData(rows=1000)), follow_up_weeks=())
@@ -72,6 +73,13 @@ TABLE = [
     ("error", evidence(signals=(ERROR,)), EVERYTHING, [], ("error", "3/2025-06-22")),
     ("both: the error says more", evidence(signals=(DRIFT, ERROR)), EVERYTHING, [], ("error", "3/2025-06-22")),
     ("an alarm of six days, seven are asked for", evidence(signals=(SIX_DAYS,)), EVERYTHING, [], None),
+    (
+        "its week has passed and is not known yet",
+        evidence(signals=(replace(DRIFT, as_of="2025-06-26"),)),
+        EVERYTHING,
+        [],
+        None,
+    ),
     ("six are asked for", evidence(signals=(SIX_DAYS,)), only(Error(), settle_days=6), [], ("error", "3/2025-06-23")),
     ("an older alarm beside it", evidence(signals=(SIX_DAYS, DRIFT)), EVERYTHING, [], ("drift", "3/2025-06-20")),
     (
@@ -216,10 +224,10 @@ TABLE = [
     ("a figure without its baseline", evidence(measures=(judged_at(27, 15.0, baseline=None),)), only(WORSE), [], None),
     (
         "coverage in a segment, below its limit",
-        evidence(measures=(judged_at(27, 0.8, metric="coverage", segment="price: high"),)),
+        evidence(measures=tuple(judged_at(at, 0.8, metric="coverage", segment="price: high") for at in (25, 27))),
         only(Performance("coverage", below=0.85, segment="price: high"), settle_days=2),
         [],
-        ("performance", "3/coverage in price: high/2025-06-27"),
+        ("performance", "3/coverage in price: high/2025-06-25"),
     ),
     ("slow once", evidence(measures=slow_at((9, 200), (10, 300))), only(SLOW), [], None),
     (

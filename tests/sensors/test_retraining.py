@@ -293,6 +293,7 @@ def test_a_verdict_on_a_former_champion_says_nothing_about_this_one(world: World
     [
         (False, "fewer rows", True),
         (False, "duplicate key", True),
+        (False, "column retyped", False),
         (False, "new category", False),  # it lasts, and a training is its cure
         (True, "column added", False),
     ],
