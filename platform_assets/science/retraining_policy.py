@@ -75,7 +75,7 @@ class RetrainingPolicy:
     # The defaults were chosen, and judged elsewhere, by benchmarks/policy_grid.py.
     when: tuple[Trigger, ...] = (Error(), Staleness(90))
     cooldown_days: float = 7.0  # nothing but a request by hand so soon after the last training
-    settle_days: float = 7.0  # an alarm that has held so long after its first day is answered
+    settle_days: float = 14.0  # an alarm that has held so long after its first day is answered
     follow_up_weeks: tuple[int, ...] = (3, 7)  # after an alarm's training, which saw little of the new world
     budget: Budget | None = None
     quiet_hours: QuietHours | None = None

@@ -40,7 +40,7 @@ class Cluster:
         """Job and run that the model's sensor asks for once its errors alarm under champion 1."""
         monitoring = dg.AssetKey(names.model_key(model, "monitoring"))
         self.ledger.promote(model, from_version=None, to_version="1", reason="better", evidence={}, at=NOW)
-        for day in ("2025-12-20", "2025-12-27"):  # the alarm, and that it has settled
+        for day in ("2025-12-13", "2025-12-27"):  # the alarm, and that it has settled
             facts: dict[str, Any] = {"champion": "1", "as_of": day, "statistic": 0.9, "threshold": 0.5}
             said = dg.AssetCheckEvaluation(monitoring, "error", passed=False, metadata=facts)
             instance.report_runless_asset_event(said)

@@ -32,7 +32,7 @@ ERROR = Signal("error", "3", "2025-06-22", 5.1, 4.0, LAST)
 SIX_DAYS = Signal("error", "3", "2025-06-23", 5.1, 4.0, LAST)  # that have passed since its first day
 QUIET = (Signal("drift", "3", None, 0.0, 0.0), Signal("error", "3", None, 0.4, 4.0))
 ALL_BUT_ROWS = (Drift(), Error(), Staleness(28))
-EVERYTHING = RetrainingPolicy((*ALL_BUT_ROWS, NewData(rows=1000)), follow_up_weeks=())
+EVERYTHING = RetrainingPolicy((*ALL_BUT_ROWS, NewData(rows=1000)), follow_up_weeks=(), settle_days=7)
 MONDAYS = Schedule("0 3 * * 1", "Europe/London")
 MONDAY = Tick("0 3 * * 1", "Europe/London", datetime(2025, 6, 30, 2, tzinfo=UTC))
 WORSE = Performance("pinball", above=1.1, against="baseline")
@@ -40,7 +40,7 @@ SLOW = Operations("latency_p99_ms", above=250, alarms=Alarms(2, 3))
 
 
 def only(*when: Any, **limits: Any) -> RetrainingPolicy:
-    return RetrainingPolicy(when, **{"follow_up_weeks": (), **limits})
+    return RetrainingPolicy(when, **{"follow_up_weeks": (), "settle_days": 7, **limits})
 
 
 def judged_at(day: int, value: float, **changed: Any) -> Measure:

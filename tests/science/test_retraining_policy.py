@@ -50,7 +50,7 @@ WHOLE: dict[str, Any] = {
 
 
 def test_a_policy_is_what_its_mapping_says_and_else_the_default() -> None:
-    default = RetrainingPolicy((Error(), Staleness(90)), cooldown_days=7, settle_days=7, follow_up_weeks=(3, 7))
+    default = RetrainingPolicy((Error(), Staleness(90)), cooldown_days=7, settle_days=14, follow_up_weeks=(3, 7))
     assert RetrainingPolicy.from_mapping({}) == RetrainingPolicy() == default
     policy = RetrainingPolicy.from_mapping(WHOLE)
     assert policy.when[:4] == (

@@ -102,7 +102,7 @@ def test_an_alarm_asks_each_models_job_for_one_run_unless_data_checks_fail(
         return sensor(dg.build_sensor_context(instance=instance, repository_def=repository, resources=resources))  # pyright: ignore
 
     watched = dg.AssetKey(names.model_key(model, "monitoring"))
-    for day in ("2025-12-20", "2025-12-27"):
+    for day in ("2025-12-13", "2025-12-27"):
         said = {"champion": dg.MetadataValue.text("1"), "as_of": dg.MetadataValue.text(day)}
         instance.report_runless_asset_event(dg.AssetCheckEvaluation(watched, "error", False, said))
     lines = dg.AssetKey(names.lines_key("simulator"))
@@ -116,7 +116,7 @@ def test_an_alarm_asks_each_models_job_for_one_run_unless_data_checks_fail(
     instance.report_runless_asset_event(dg.AssetCheckEvaluation(lines, contract.name, True, {}, blocking=True))
     request = tick()
     assert isinstance(request, dg.RunRequest)
-    assert request.tags[names.TAG_CAUSE] == "error/1/2025-12-20"
+    assert request.tags[names.TAG_CAUSE] == "error/1/2025-12-13"
     job = repository.get_job(str(sensor.job_name))
     assert {names.model_key(model, "training_set")[1], "candidate"} <= {
         key.path[-1] for key in job.asset_layer.selected_asset_keys
