@@ -84,5 +84,7 @@ def _end(family: list[Any]) -> None:
     alive = [child for child in family if child.is_running()]
     for child in alive:
         child.terminate()
-    for child in psutil.wait_procs(alive, timeout=PATIENCE_SECONDS / 4)[1]:
+    left = psutil.wait_procs(alive, timeout=PATIENCE_SECONDS / 4)[1]
+    for child in left:
         child.kill()
+    psutil.wait_procs(left, timeout=PATIENCE_SECONDS / 4)  # a kill is not done when it has been asked for
