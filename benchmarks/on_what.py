@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.policy_grid_world import HISTORY_DAYS, LISTS, Sold, sold_of
+from benchmarks.policy_grid_world import HISTORY_DAYS, LEAD, LISTS, Size, Sold, sold_of
 from platform_assets.components.drawing import window_start
 from platform_assets.components.training import settings_of
 from platform_assets.defs.models.demand.train import fit_trees
@@ -109,10 +109,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw and the training")
     said = parser.parse_args()
     onset_on = STARTS_ON + timedelta(days=HISTORY_DAYS)
-    days = HISTORY_DAYS + 7 * (max(AFTER_WEEKS) + JUDGED_WEEKS)
+    size = Size(said.skus, max(AFTER_WEEKS) + JUDGED_WEEKS - LEAD, onset=0)
     found: list[tuple[str, int, TrainOn, Interval]] = []
     for scenario in SCENARIOS:
-        world = World(sold_of(said.world, scenario, said.skus, days, STARTS_ON, onset_on), said.rows, said.seed)
+        world = World(sold_of(said.world, scenario, size, STARTS_ON, onset_on), said.rows, said.seed)
         still = world.train(world.judged(onset_on)["issued_at"].min(), EVENLY)  # pyright: ignore[reportArgumentType]
         for weeks in AFTER_WEEKS:
             judged = world.judged(onset_on + timedelta(weeks=weeks))
