@@ -3,7 +3,7 @@
 `better`: the paired interval of the improvement lies above what the policy asks, and nothing forbids. `not_better`:
 it lies below, or something forbids.
 `undecided`: the interval holds both, or there is too little evidence; then the policy says whether to keep the
-champion or to promote. Where what is judged was fitted before the alarm that it answers, the champion stays.
+champion, to promote, or to go by the estimate. Where what is judged was fitted before the alarm that it answers, the champion stays.
 """
 
 import math
@@ -16,7 +16,7 @@ from platform_assets.errors import ConfigurationError
 from platform_assets.science.bootstrap import Interval
 
 Answer = Literal["better", "not_better", "undecided"]
-Undecided = Literal["keep", "promote"]
+Undecided = Literal["keep", "by_estimate", "promote"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class GatePolicy:
     `min_improvement`: what the interval of the relative improvement must exceed. `max_segment_loss`: a segment may
     not be worse than this, relatively, beyond noise.
     `min_rows`, `min_series`: less evidence is no evidence. `min_segment_series`: smaller segments do not veto.
-    `undecided`: keep or promote.
+    `undecided`: `keep` or `promote`; `by_estimate` promotes over a champion where the estimate is above `min_improvement`,
+    and keeps where there is no champion yet or too little evidence.
     `requires_contract`: whether the contract test must have passed.
     """
 
@@ -226,9 +227,23 @@ def _lacking(evidence: GateEvidence, policy: GatePolicy) -> list[str]:
 
 
 def _undecided(evidence: GateEvidence, policy: GatePolicy, reasons: list[str]) -> GateDecision:
-    promotes = policy.undecided == "promote"
-    told = "the policy promotes when undecided" if promotes else "the policy keeps what is there when undecided"
+    promotes, told = policy.undecided == "promote", f"the policy {_ANSWERS[policy.undecided]} when undecided"
+    if policy.undecided == "by_estimate":
+        if not evidence.is_against_champion:
+            told = "the policy asks a first champion for more than an estimate"
+        elif _lacking(evidence, policy):
+            told = "the policy goes by an estimate when undecided, and here is none to go by: what is there stays"
+        else:
+            promotes = evidence.improvement.estimate > policy.min_improvement
+            told += f": it is {'' if promotes else 'not '}above {policy.min_improvement:+.1%}"
     return _decision(evidence, "undecided", promotes=promotes, reasons=[*reasons, told])
+
+
+_ANSWERS: Final[Mapping[Undecided, str]] = {
+    "keep": "keeps what is there",
+    "promote": "promotes",
+    "by_estimate": "goes by the estimate",
+}
 
 
 def _decision(evidence: GateEvidence, answer: Answer, *, promotes: bool, reasons: list[str]) -> GateDecision:

@@ -176,6 +176,8 @@ def passes(
     found = _resampler(mine.size, seed).improvement(mine, other)
     if found.low > policy.min_improvement:
         return True
+    if policy.undecided == "by_estimate":
+        return found.estimate > policy.min_improvement
     return not found.high < policy.min_improvement and policy.undecided == "promote"
 
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.bootstrap import Interval
-from platform_assets.science.gate import GateEvidence, GatePolicy, SegmentEvidence, decide
+from platform_assets.science.gate import GateEvidence, GatePolicy, SegmentEvidence, Undecided, decide
 
 JUDGED_FROM = datetime(2011, 9, 17, tzinfo=UTC)
 AFTER = JUDGED_FROM + timedelta(days=1)
 BETTER, WORSE, NOISE = Interval(0.05, 0.03, 0.07), Interval(-0.05, -0.07, -0.03), Interval(0.01, -0.02, 0.04)
 UNKNOWN = Interval(0.2, float("nan"), float("nan"))
 POLICY = GatePolicy()
+BY_ESTIMATE = {"undecided": "by_estimate"}
 GOOD = GateEvidence(
     model="demand",
     against="3",
@@ -74,6 +75,16 @@ def segments(*improvements: Interval, series: int = 100) -> tuple[SegmentEvidenc
         ({"alarm_known_at": AFTER}, {"undecided": "promote"}, "undecided", False, "nothing of the new world"),
         ({"alarm_known_at": AFTER, "segments": segments(WORSE)}, {}, "not_better", False, "segment s0"),
         ({"candidate_cut": None}, {"undecided": "promote"}, "not_better", False, "does not say"),
+        ({"improvement": NOISE}, BY_ESTIMATE, "undecided", True, "by the estimate when undecided: it is above \\+0.0%"),
+        ({"improvement": Interval(-0.01, -0.04, 0.02)}, BY_ESTIMATE, "undecided", False, "not above \\+0.0%"),
+        ({"improvement": NOISE}, {**BY_ESTIMATE, "min_improvement": 0.01}, "undecided", False, "not above \\+1.0%"),
+        ({"improvement": Interval(0.0, 0.0, 0.0)}, BY_ESTIMATE, "undecided", False, "identical"),
+        ({"improvement": NOISE, "is_against_champion": False}, BY_ESTIMATE, "undecided", False, "first champion"),
+        ({"rows": 49}, BY_ESTIMATE, "undecided", False, "none to go by"),
+        ({"improvement": UNKNOWN}, BY_ESTIMATE, "undecided", False, "none to go by"),
+        ({"alarm_known_at": AFTER}, BY_ESTIMATE, "undecided", False, "nothing of the new world"),
+        ({"improvement": WORSE}, BY_ESTIMATE, "not_better", False, "beyond noise below"),
+        ({}, BY_ESTIMATE, "better", True, "beyond noise above"),
     ],
 )
 def test_truth_table(change: dict, policy: dict, answer: str, promotes: bool, reason: str) -> None:
@@ -114,7 +125,7 @@ policies = st.builds(
     GatePolicy,
     min_improvement=st.floats(-0.1, 0.1),
     max_segment_loss=st.floats(0, 0.1),
-    undecided=st.sampled_from(["keep", "promote"]),
+    undecided=st.sampled_from(["keep", "by_estimate", "promote"]),
     requires_contract=st.booleans(),
 )
 
@@ -124,9 +135,10 @@ def test_what_must_hold_always(evidence: GateEvidence, policy: GatePolicy) -> No
     found = decide(evidence, policy)
     assert found == decide(evidence, policy)
     assert found.reasons
-    assert found.promotes == (
-        found.answer == "better" or (found.answer == "undecided" and policy.undecided == "promote")
-    )
+    is_likelier = evidence.improvement.estimate > policy.min_improvement and evidence.rows >= policy.min_rows
+    is_likelier &= evidence.series >= policy.min_series
+    goes = {"keep": False, "promote": True, "by_estimate": is_likelier}[policy.undecided]
+    assert found.promotes == (found.answer == "better" or (found.answer == "undecided" and goes))
     assert evidence.candidate_cut is not None
     if evidence.candidate_cut > JUDGED_FROM or (policy.requires_contract and not evidence.has_contract_passed):
         assert found.answer == "not_better"
@@ -155,15 +167,22 @@ def test_a_better_candidate_is_never_judged_worse(evidence: GateEvidence, policy
     assert order.index(decide(shifted, policy).answer) >= order.index(decide(evidence, policy).answer)
 
 
-@given(evidences, policies, st.floats(0, 0.2), st.floats(0, 0.1), st.integers(0, 500))
+@given(
+    evidences,
+    policies,
+    st.floats(0, 0.2),
+    st.floats(0, 0.1),
+    st.integers(0, 500),
+    st.sampled_from(["keep", "by_estimate"]),
+)
 def test_a_stricter_policy_never_promotes_more(
-    evidence: GateEvidence, policy: GatePolicy, margin: float, segment: float, rows: int
+    evidence: GateEvidence, policy: GatePolicy, margin: float, segment: float, rows: int, undecided: Undecided
 ) -> None:
     stricter = replace(
         policy,
         min_improvement=min(policy.min_improvement + margin, 1.0),
         max_segment_loss=max(policy.max_segment_loss - segment, 0.0),
-        undecided="keep",
+        undecided="keep" if policy.undecided == "keep" else undecided,
         requires_contract=True,
         min_rows=policy.min_rows + rows,
     )
