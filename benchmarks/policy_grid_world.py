@@ -21,7 +21,7 @@ from platform_assets.science import baselines, faults, streams, trees
 from platform_assets.science import sales as selling
 from platform_assets.science.backtest import Floats
 from platform_assets.science.demand import columns, features, labels, offer, rows, sampling, season
-from platform_assets.science.demand.panel import latest, periods
+from platform_assets.science.demand.panel import latest
 from platform_assets.science.landing import period_end
 from platform_assets.science.point_in_time import View, join
 from platform_assets.science.quarantine import series_id
@@ -151,11 +151,11 @@ class Life:
         self.starts = tuple(on + timedelta(days=1) for on in origins)
         scaled = tuple(name for name in self.spec.features if name in columns.IN_UNITS)
         self.design = trees.Design(self.spec.features, scaled, "level", POWER)
-        asked, pool = self._asked(origins), self._pool()
+        asked = sampling.evaluation_rows(self.sold.recorded.lazy(), issued_on=origins, horizons=range(1, 8))
         true = labels.attach(asked, self.sold.true.lazy())["units"]
         judged = self.joined(asked).with_columns(true=true).filter(pl.col("true").is_not_null())
         self.judged = judged.select(*KEYS, *self.spec.features, "units", "true", known=pl.col("units").fill_null(0.0))
-        learned = self.joined(pool).filter(pl.col("units").is_not_null())
+        learned = self.joined(self._pool()).filter(pl.col("units").is_not_null())
         self.pool = learned.select(*KEYS, *self.spec.features, "units", "label_known_at")
         self.cuts: tuple[datetime, ...] = tuple(self.judged["issued_at"].unique().sort().to_list())
         self.week = pl.Series(self.cuts).search_sorted(self.judged["issued_at"]).to_numpy()
@@ -187,26 +187,6 @@ class Life:
     def known(self, at: datetime) -> pl.LazyFrame:
         """Recorded sales as known at an instant."""
         return self.sold.recorded.lazy().filter(pl.col("known_at") <= at)
-
-    def _asked(self, origins: Sequence[date]) -> pl.DataFrame:
-        """All live series of each origin and the seven days after it; `sampling.evaluation_rows`, for all origins at once."""
-        sales = self.sold.recorded.lazy()
-        calendar = periods(sales).collect()["period_on"]
-        last = calendar.gather(calendar.search_sorted(pl.Series(origins), side="right") - 1).unique()
-        issues = sampling.live(sales, start_on=last.min(), end_on=last.max())  # pyright: ignore[reportArgumentType]
-        ahead = [pl.col("period_on").dt.offset_by(f"{h}d") for h in range(1, 8)]
-        found = issues.filter(pl.col("period_on").is_in(last.implode())).with_columns(target_on=pl.concat_list(ahead))
-        return (
-            found.explode("target_on")
-            .select(
-                "series_id",
-                "issued_at",
-                "target_on",
-                (pl.col("target_on") - pl.col("period_on")).dt.total_days().cast(pl.Int16).alias("horizon_days"),
-                pl.col("target_on").cast(pl.Int32).cast(pl.Int64).alias("target_day"),
-            )
-            .sort("issued_at", "series_id", "target_on")
-        )
 
     def _pool(self) -> pl.DataFrame:
         """Rows that trainings draw from, about equally many of each day; up to the onset those of the world without it."""

@@ -36,34 +36,35 @@ _FIRST_SALT: Final = 0x9E3779B97F4A7C15
 
 def live(sales: pl.LazyFrame, *, start_on: date | None = None, end_on: date | None = None) -> pl.DataFrame:
     """Each series at each open period of [start_on, end_on] at whose end it is live: series_id, period_on, issued_at."""
-    return _live(sales, start_on, end_on).select(SERIES_ID, PERIOD_ON, ISSUED_AT)
+    return _live(sales, _between(periods(sales).collect(), start_on, end_on)).select(SERIES_ID, PERIOD_ON, ISSUED_AT)
 
 
-def _live(sales: pl.LazyFrame, start_on: date | None, end_on: date | None) -> pl.DataFrame:
-    """`live` with `volume`, the units per day of the last `LIVE_DAYS`, as first reported."""
-    calendar = periods(sales).collect()
+def _between(calendar: pl.DataFrame, start_on: date | None, end_on: date | None) -> pl.DataFrame:
     dates = calendar[PERIOD_ON]
-    begin = 0 if start_on is None else dates.search_sorted(start_on)
-    until = len(dates) if end_on is None else dates.search_sorted(end_on, side="right")
+    begin = 0 if start_on is None else int(dates.search_sorted(start_on))
+    return calendar[begin : len(dates) if end_on is None else int(dates.search_sorted(end_on, side="right"))]
+
+
+def _live(sales: pl.LazyFrame, issues: pl.DataFrame) -> pl.DataFrame:
+    """`live` at these of the source's periods, with `volume`, the units per day of the last `LIVE_DAYS`, as first reported."""
+    calendar = issues.select(PERIOD_ON, pl.col(EVENT_AT).alias(ISSUED_AT)).with_row_index("index")
+    dates = calendar[PERIOD_ON]
     first = sales.sort(KNOWN_AT, maintain_order=True).unique([SERIES_ID, PERIOD_ON], keep="first")
     sold = first.filter(pl.col(UNITS) > 0).select(SERIES_ID, PERIOD_ON, UNITS).sort(SERIES_ID, PERIOD_ON)
     sold = sold.with_columns(pl.col(UNITS).cum_sum().over(SERIES_ID)).collect()
     # A sale keeps its series live until the next sale takes over, or for LIVE_DAYS: spells that never overlap.
     spells = sold.with_columns(
-        pl.Series("from", dates.search_sorted(sold[PERIOD_ON]), dtype=pl.Int64).clip(begin),
+        pl.Series("from", dates.search_sorted(sold[PERIOD_ON]), dtype=pl.Int64),
         pl.Series("fades", dates.search_sorted(sold[PERIOD_ON].dt.offset_by(f"{LIVE_DAYS}d")), dtype=pl.Int64),
-        pl.Series("own", dates.search_sorted(sold[PERIOD_ON]), dtype=pl.Int64),
     ).with_columns(
-        pl.min_horizontal("fades", pl.col("own").shift(-1).over(SERIES_ID).fill_null(len(dates)), pl.lit(until)).alias(
-            "until"
-        )
+        pl.min_horizontal("fades", pl.col("from").shift(-1).over(SERIES_ID).fill_null(len(dates))).alias("until")
     )
     before = sold.select(SERIES_ID, pl.col(PERIOD_ON).alias("before_on"), pl.col(UNITS).alias("before"))
     return (
         spells.filter(pl.col("until") > pl.col("from"))
         .select(SERIES_ID, UNITS, index=pl.int_ranges("from", "until", dtype=pl.UInt32))
         .explode("index")
-        .join(calendar.select("index", PERIOD_ON, pl.col(EVENT_AT).alias(ISSUED_AT)), on="index", maintain_order="left")
+        .join(calendar, on="index", maintain_order="left")
         .with_columns(pl.col(PERIOD_ON).dt.offset_by(f"-{LIVE_DAYS}d").alias("before_on"))
         .join_asof(before, on="before_on", by=SERIES_ID, check_sortedness=False)
         .with_columns(((pl.col(UNITS) - pl.col("before").fill_null(0.0)) / LIVE_DAYS).alias("volume"))
@@ -95,8 +96,8 @@ def fit_rows(
     by default `VOLUME_POWER` where targets are open periods, whose loss is in units, and 0 elsewhere. Forecasts issued
     within one of `masks` are not drawn.
     """
-    issues = masked(_live(sales, start_on, end_on), masks)
-    calendar = periods(sales).collect()[PERIOD_ON]
+    known = periods(sales).collect()
+    issues, calendar = masked(_live(sales, _between(known, start_on, end_on)), masks), known[PERIOD_ON]
     if issues.is_empty() or not horizons:
         return _rows(issues.clear().with_columns(pl.lit(None, dtype=pl.Date).alias(TARGET_ON)))
     last_on, reach = calendar[-1], sorted(horizons)
@@ -120,8 +121,7 @@ def fit_rows(
 
 def last_weights(sales: pl.LazyFrame, *, are_targets_open: bool = True) -> pl.DataFrame:
     """How often `fit_rows` draws each series that is live at the end of the last period: series_id, weight."""
-    last_on = periods(sales).select(pl.col(PERIOD_ON).max()).collect().item()
-    issues = _live(sales, last_on, last_on)
+    issues = _live(sales, periods(sales).collect().tail(1))
     weight = pl.Series("weight", _volume_weight(issues, are_targets_open, None))
     return issues.select(SERIES_ID).with_columns(weight)
 
@@ -138,14 +138,11 @@ def evaluation_rows(
 
     Forecasts issued within one of `masks` are left out.
     """
-    calendar = periods(sales).collect()[PERIOD_ON]
-    origins = [
-        calendar[int(i) - 1]
-        for i in calendar.search_sorted(pl.Series(list(issued_on), dtype=pl.Date), side="right")
-        if i > 0
-    ]
+    calendar = periods(sales).collect()
+    passed = calendar[PERIOD_ON].search_sorted(pl.Series(list(issued_on), dtype=pl.Date), side="right")
+    origins = calendar[(passed.filter(passed > 0) - 1).unique().sort()]
     return _rows(
-        masked(pl.concat([live(sales, start_on=on, end_on=on) for on in sorted(set(origins))]), masks)
+        masked(_live(sales, origins), masks)
         .with_columns(pl.concat_list([pl.col(PERIOD_ON).dt.offset_by(f"{h}d") for h in horizons]).alias(TARGET_ON))
         .explode(TARGET_ON)
     )

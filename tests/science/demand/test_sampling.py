@@ -143,6 +143,18 @@ def test_evaluation_rows_are_all_live_series_times_all_horizons(make_world: Worl
     assert set(rows["issued_at"]) == set(alive["issued_at"])
 
 
+@pytest.mark.parametrize(("seed", "period_days"), [(45, 1), (46, 7)])
+def test_many_origins_at_once_are_each_of_them_alone(make_world: World, seed: int, period_days: int) -> None:
+    """Two days after one period, in any order, before all sales, in a gap, after the last."""
+    sales = make_world(seed, period_days=period_days, periods=460 // period_days).lazy()
+    days = [date(2024, 1, 1) + timedelta(days=n) for n in (200, -3, 0, 1, 97, 98, 305, 309, 311, 900)]
+    masks = [Mask(datetime(2024, 4, 1, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC), "s1")]
+    alone = [evaluation_rows(sales, issued_on=[on], horizons=(7, 14), masks=masks) for on in days]
+    at_once = evaluation_rows(sales, issued_on=days, horizons=(7, 14), masks=masks)
+    assert at_once.equals(pl.concat(alone).unique().sort("issued_at", "series_id", "target_on"))
+    assert at_once["issued_at"].n_unique() < len(days) - 1
+
+
 def test_issue_rows_are_of_the_last_period(make_world: World) -> None:
     sales = make_world(46, period_days=7, periods=60)
     rows = issue_rows(sales.lazy(), horizons=(7, 14, 21, 28))
