@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from platform_assets.science.backtest import FOLDS, best_schedule, scheduled
+from platform_assets.science.backtest import FOLDS, best_schedule, over, scheduled
 from platform_assets.science.bootstrap import DRAWS, Array, Interval, Resampler
 
 NEVER, IN_SAMPLE, CROSS_FITTED, RAW = "never", "best, in-sample", "best, cross-fitted", "fault, raw"
@@ -113,13 +113,12 @@ class Costs:
         """Of series in each world, of worlds and of seeds; of the latter two one fewer than there are, as `Resampler` has it."""
         random = np.random.default_rng(len(self.worlds))
         series = next(iter(self.cost.values())).shape[1]
-        names = pl.Series([f"{at:06d}" for at in range(series)])
 
         def few(count: int) -> Array:
             size = max(count - 1, 1)
             return random.multinomial(size, np.full(count, 1 / count), DRAWS).astype(np.float64)
 
-        return [Resampler(names, seed=world) for world in self.worlds], few(len(self.worlds)), few(len(self.seeds))
+        return [over(series, world) for world in self.worlds], few(len(self.worlds)), few(len(self.seeds))
 
     def drawn(self, values: Array) -> Array:
         """Sums of (worlds, series, seeds) in each draw; the same draws for all that is asked."""

@@ -9,6 +9,7 @@ Source: Mahadevan and Mathioudakis (2024), Cost-aware retraining for machine lea
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -263,6 +264,7 @@ def outcomes(
     return found
 
 
+@cache
 def over(series: int, seed: int) -> Resampler:
     """Draws of so many series."""
     return Resampler(pl.Series([f"{at:06d}" for at in range(series)]), seed=seed)

@@ -9,7 +9,6 @@ policy choose; those of another choice than the matrix's are asked for where a w
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,8 +17,7 @@ from numpy.typing import NDArray
 
 from platform_assets.errors import ConfigurationError
 from platform_assets.science import calibration, streams
-from platform_assets.science.backtest import Floats, Losses, Walked
-from platform_assets.science.bootstrap import Resampler
+from platform_assets.science.backtest import Floats, Losses, Walked, over
 from platform_assets.science.gate import GatePolicy
 from platform_assets.science.replayable import check_replayable
 from platform_assets.science.retraining import PastRetraining, decide
@@ -173,18 +171,12 @@ def passes(
     if ours == theirs or now - start < least:
         return policy.undecided == "promote"
     mine, other = (history.lost(one)[start:now].sum(axis=0) for one in (ours, theirs))
-    found = _resampler(mine.size, seed).improvement(mine, other)
+    found = over(mine.size, seed).improvement(mine, other)
     if found.low > policy.min_improvement:
         return True
     if policy.undecided == "by_estimate":
         return found.estimate > policy.min_improvement
     return not found.high < policy.min_improvement and policy.undecided == "promote"
-
-
-@cache
-def _resampler(series: int, seed: int) -> Resampler:
-    """Draws of so many series."""
-    return Resampler(pl.Series([f"{at:06d}" for at in range(series)]), seed=seed)
 
 
 def _evidence(
