@@ -6,7 +6,7 @@ learns from is one choice for all causes and another for alarms, which tell of a
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Self
@@ -138,37 +138,49 @@ class RetrainingPolicy:
         lines = ["It is retrained when a person asks for it" + (", or when" if self.when else ", and never by itself.")]
         lines += [f"  - {trigger.told}{'; or' if trigger is not self.when[-1] else '.'}" for trigger in self.when]
         lines.append(f"It learns from {self.train_on.told}.")
-        if self.after_alarm != self.train_on and {*ALARMS} & {part.kind for part in self.parts}:
-            lines.append(f"For drift, error or performance it learns from {self.after_alarm.told}.")
-        if self.settle_days and {*ALARMS} & {part.kind for part in self.parts}:
-            lines.append(
-                f"An alarm is answered if it still holds {self.settle_days:g} days after its first day: "
-                "before, there is little of the new world to learn from, and nothing to be judged on."
-            )
-        if self.follow_up_weeks:
-            weeks = ", ".join(str(week) for week in self.follow_up_weeks)
-            lines.append(
-                f"After a training for drift, error or performance it is trained again {weeks} weeks later, on more of the new world."
-            )
+        if alarms := sorted(ALARMS & {part.kind for part in self.parts}):
+            lines += self._told_of_alarms(_joined(alarms, "or"))
         if self.cooldown_days:
-            lines.append(f"Nothing but a request is heard within {self.cooldown_days:g} days of the last retraining.")
+            lines.append(
+                f"Within {self.cooldown_days:g} days of the last retraining nothing but a request by hand is heard."
+            )
         if self.budget is not None:
             lines.append(
-                f"At most {self.budget.trainings} retrainings within {self.budget.days:g} days; a request is heard all the same."
+                f"At most {self.budget.trainings} retrainings within {self.budget.days:g} days; a request by hand is heard all the same."
             )
         if self.quiet_hours is not None:
             quiet = self.quiet_hours
             lines.append(
-                f"From {quiet.start} to {quiet.end} o'clock ({quiet.timezone}) nothing but a request is launched; it waits."
+                f"From {quiet.start} to {quiet.end} o'clock ({quiet.timezone}) nothing but a request by hand is launched; the rest waits."
             )
         if self.min_new_rows is not None:
             lines.append(
-                f"Nothing but a request is heard before {self.min_new_rows:,} rows have come since the last training."
+                f"Nothing but a request by hand is heard before {self.min_new_rows:,} rows have come since the last training."
             )
         lines.append(
-            "While a blocking check of its data fails, or a retraining runs, nothing is launched, not even a request."
+            "While a blocking check of its data fails, sales and features do not leave out what is under quarantine yet, "
+            "or a retraining runs, nothing is launched: a request by hand waits too."
         )
-        lines.append("Each cause is answered once, whatever the gate makes of the result.")
+        lines.append("Each cause is answered by one training, whether or not the gate promotes what comes of it.")
+        return lines
+
+    def _told_of_alarms(self, alarms: str) -> list[str]:
+        lines = list[str]()
+        if self.after_alarm != self.train_on:
+            lines.append(f"After an alarm ({alarms}) it learns from {self.after_alarm.told}.")
+        if self.settle_days:
+            days = "1 more day is" if self.settle_days == 1 else f"{self.settle_days:g} more days are"
+            lines.append(
+                f"An alarm that still holds once {days} known is answered: sooner there is little of the new world to learn from, "
+                "and nothing to be judged on."
+            )
+        if self.follow_up_weeks:
+            weeks = _joined([str(week) for week in self.follow_up_weeks], "and")
+            weeks += " week" if weeks == "1" else " weeks"
+            others = "others" if len(self.follow_up_weeks) > 1 else "another"
+            lines.append(
+                f"A training that answers an alarm is followed by {others} {weeks} after it, with more of the new world to learn from."
+            )
         return lines
 
 
@@ -191,6 +203,12 @@ def _trigger(entry: object) -> Trigger:
     if name in SHORT and settings is not None and not isinstance(settings, Mapping):
         settings = {SHORT[name]: settings}
     return _built(KINDS[name], settings or {}, name)
+
+
+def _joined(words: Sequence[str], last: str) -> str:
+    """`a, b and c`, where `last` is `and`."""
+    *early, end = words
+    return f"{', '.join(early)} {last} {end}" if early else end
 
 
 def train_on_of(settings: object, key: str, base: TrainOn = EVENLY) -> TrainOn:

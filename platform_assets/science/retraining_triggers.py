@@ -19,7 +19,7 @@ class Alarms:
     of: int = 1
 
     def __str__(self) -> str:
-        return "every alarm" if self.of == 1 else f"{self.least} alarms of {self.of} verdicts"
+        return "one alarm is enough" if self.of == 1 else f"{self.least} alarms of {self.of} verdicts"
 
     @classmethod
     def parse(cls, value: object, key: str) -> Self:
@@ -96,7 +96,7 @@ class Drift(Checked):
 
     @property
     def told(self) -> str:
-        return f"features of the coming forecasts have left the range of the champion's training ({self.alarms})"
+        return f"the check `feature_drift` fails: features of the coming forecasts are unlike those of the champion's training ({self.alarms})"
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Error(Checked):
 
     @property
     def told(self) -> str:
-        return f"what has become of the champion's forecasts has left the range of its backtest ({self.alarms})"
+        return f"the check `error` fails: the champion's forecasts turn out worse, or otherwise, than in its backtest ({self.alarms})"
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,9 @@ class Staleness(Trigger):
 
     @property
     def told(self) -> str:
-        return f"the newest label of the last training is {self.days} days old, and newer ones have come"
+        return (
+            f"the newest sales that the last training learned from are {self.days} days old, and newer ones have come"
+        )
 
 
 @dataclass(frozen=True)

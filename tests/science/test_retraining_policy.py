@@ -72,15 +72,36 @@ def test_a_policy_is_what_its_mapping_says_and_else_the_default() -> None:
 def test_its_words_name_every_setting() -> None:
     told = "\n".join(RetrainingPolicy.from_mapping(WHOLE).told())
     for word in (
-        "(every alarm)", "2 alarms of 3 verdicts", "28 days old", "`0 3 * * 1` (Europe/London)", "5,000 rows", " AND ",
-        "pinball over the baseline's is above 1.1", "latency_p99_ms is above 250", "code", "within 3 days",
-        "1, 3, 7 weeks later", "At most 2 retrainings within 7 days", "From 8 to 18 o'clock", "500 rows",
+        "(one alarm is enough)", "2 alarms of 3 verdicts", "28 days old", "`0 3 * * 1` (Europe/London)", "5,000 rows", " AND ",
+        "pinball over the baseline's is above 1.1", "latency_p99_ms is above 250", "code", "Within 3 days",
+        "followed by others 1, 3 and 7 weeks after it", "At most 2 retrainings within 7 days", "From 8 to 18 o'clock", "500 rows",
         "It learns from the last 730 days, the last 56 days of it sampled 2 times as densely.",
-        "performance it learns from the last 730 days, the last 28 days of it sampled 5 times as densely.",
+        "After an alarm (drift, error or performance) it learns from the last 730 days, the last 28 days of it sampled 5 times as densely.",
     ):  # fmt: skip
         assert word in told, word
     assert "never by itself" in RetrainingPolicy(()).told()[0]
     assert "It learns from all history." in RetrainingPolicy(()).told()
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        ({}, "After an alarm (error) it learns from all history"),
+        ({"follow_up_weeks": [3]}, "followed by another 3 weeks after it"),
+        ({"follow_up_weeks": [1]}, "followed by another 1 week after it"),
+        ({"follow_up_weeks": [3, 7]}, "followed by others 3 and 7 weeks after it"),
+        ({"settle_days": 1}, "An alarm that still holds once 1 more day is known is answered"),
+    ],
+)
+def test_its_words_are_those_of_a_person(mapping: dict[str, Any], said: str) -> None:
+    assert said in "\n".join(RetrainingPolicy.from_mapping(mapping).told())
+
+
+def test_a_policy_without_alarms_says_nothing_of_them() -> None:
+    """It said that it was never retrained by itself, and what followed a training for an alarm."""
+    told = "\n".join(RetrainingPolicy.from_mapping({"when": [{"staleness": 28}]}).told())
+    assert "alarm" not in told
+    assert "weeks" not in told
 
 
 @pytest.mark.parametrize(
