@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from platform_assets.science.backtest import FOLDS, best_schedule, over, scheduled
+from platform_assets.science.backtest import charged_elsewhere, over, scheduled
 from platform_assets.science.bootstrap import DRAWS, Array, Interval, Resampler
 
 NEVER, IN_SAMPLE, CROSS_FITTED, RAW = "never", "best, in-sample", "best, cross-fitted", "fault, raw"
@@ -65,21 +65,6 @@ def of_blocks(state: Path, cells: Iterable[tuple[int, int, str]]) -> pl.DataFram
                 frame = pl.DataFrame({**about, "series": np.arange(lost.size), "cost": cost})
                 frames.append(frame.with_columns(seed=seed, world=world, scenario=pl.lit(scenario)))
     return pl.concat(frames) if frames else pl.DataFrame()
-
-
-def charged_elsewhere(own: Array, others: Array, price: float, *, seed: int = 0) -> tuple[Array, float]:
-    """By series what it lost under the schedule that was best on the other half of them among other losses; mean trainings.
-
-    own, others: (candidates, periods, series).
-    """
-    halves = np.random.default_rng(seed).permutation(own.shape[2]) % FOLDS
-    lost, trainings = np.zeros(halves.size), 0.0
-    for half in range(FOLDS):
-        held = halves == half
-        _, schedule = best_schedule(others[:, :, ~held].sum(axis=2), price * float((~held).mean()))
-        lost[held] = scheduled(own, schedule).sum(axis=0)[held]
-        trainings += len(schedule) * float(held.mean())
-    return lost, trainings
 
 
 @dataclass(frozen=True)

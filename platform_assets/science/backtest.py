@@ -171,14 +171,22 @@ def cross_fitted(losses: Losses, price: float, *, seed: int = 0) -> tuple[Floats
 
     Chosen and charged on the same series a schedule also fits their noise; what it then promises no policy can reach.
     """
-    folds = np.random.default_rng(seed).permutation(losses.loss.shape[2]) % FOLDS
+    return charged_elsewhere(losses.loss, losses.loss, price, seed=seed)
+
+
+def charged_elsewhere(own: Floats, others: Floats, price: float, *, seed: int = 0) -> tuple[Floats, float]:
+    """By series what it lost under the schedule that was best on the other half of them among other losses; mean trainings.
+
+    own, others: (candidates, periods, series), of the same series.
+    """
+    folds = np.random.default_rng(seed).permutation(own.shape[2]) % FOLDS
     lost, trainings = np.zeros(folds.size), 0.0
     for fold in range(FOLDS):
         held = folds == fold
         # As a share of the loss a training costs the same whichever half it is chosen on.
-        _, schedule = best_schedule(losses.summed(~held), price * (~held).mean())
-        lost[held] = scheduled(losses.loss, schedule).sum(axis=0)[held]
-        trainings += len(schedule) * held.mean()
+        _, schedule = best_schedule(others[:, :, ~held].sum(axis=2), price * float((~held).mean()))
+        lost[held] = scheduled(own, schedule).sum(axis=0)[held]
+        trainings += len(schedule) * float(held.mean())
     return lost, trainings
 
 

@@ -1,7 +1,7 @@
 """The policy grid: its worlds beside the platform's own functions, its figures beside naive ones."""
 
 import itertools
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +17,11 @@ from benchmarks.policy_grid_table import (
     NEVER,
     UNGATED,
     Costs,
-    charged_elsewhere,
     chosen,
     kept_at,
     of_blocks,
 )
 from benchmarks.policy_grid_world import Life, Size
-from platform_assets.science.backtest import Losses, cross_fitted
 from platform_assets.science.demand import labels, sampling
 from platform_assets.science.train_on import DENSE, EVENLY
 
@@ -114,17 +112,6 @@ def matrix(series: int, *, seed: int, good: int | None = None) -> np.ndarray:
     if good is not None:
         loss[good, good:] *= 0.5
     return loss
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 1000), st.integers(2, 9))
-def test_a_schedule_of_the_same_losses_is_the_cross_fitted_one(seed: int, series: int) -> None:
-    loss = matrix(series, seed=seed, good=3)
-    starts = tuple(date(2025, 1, 6) + timedelta(weeks=n) for n in range(6))
-    usual = cross_fitted(Losses(starts, loss, loss[0], np.zeros(6)), 0.3, seed=seed)
-    lost, trainings = charged_elsewhere(loss, loss, 0.3, seed=seed)
-    assert (lost == usual[0]).all()
-    assert trainings == pytest.approx(usual[1])
 
 
 def test_luck_under_one_seed_is_no_schedule(tmp_path: Path) -> None:

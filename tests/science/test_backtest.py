@@ -121,6 +121,30 @@ def test_a_cross_fitted_schedule_promises_less_where_there_is_only_noise() -> No
     assert honest > 0.995 * static
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.integers(2, 9), st.floats(0, 3))
+def test_each_half_is_charged_for_the_best_of_all_schedules_of_the_other(seed: int, series: int, price: float) -> None:
+    own, others = (losses(seed + apart, series=series).loss for apart in (0, 1))
+    lost, trainings = backtest.charged_elsewhere(own, others, price, seed=seed)
+    halves = np.random.default_rng(seed).permutation(series) % 2
+    count = 0.0
+    for half in (0, 1):
+        held = halves == half
+        costs = {
+            chosen: backtest.scheduled(others, chosen)[:, ~held].sum() + price * np.mean(~held) * len(chosen)
+            for size in range(6)
+            for chosen in itertools.combinations(range(1, 6), size)
+        }
+        best = min(costs, key=lambda chosen: costs[chosen])
+        assert lost[held] == pytest.approx(backtest.scheduled(own, best).sum(axis=0)[held])
+        count += len(best) * np.mean(held)
+    assert trainings == pytest.approx(count)
+    world = losses(seed, series=series)
+    assert backtest.cross_fitted(world, price, seed=seed)[0].tolist() == (
+        backtest.charged_elsewhere(own, own, price, seed=seed)[0].tolist()
+    )
+
+
 def test_outcomes_add_up_and_are_paired_with_never() -> None:
     world = losses(5, 12, series=40, drift=0.1)
     found = {o.name: o for o in backtest.outcomes([world], {"every 3": [walked(world, 3)]}, price=2.0)}
