@@ -185,14 +185,11 @@ def _results(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> _Re
         return _Results(tested, usual, None, None, *scored, recorded, known_until)
     beside = other(known)
     losses, since = told(known, said, beside)
-    of = {
-        "label": spec.label,
-        "parts": segments.describe(known, history),
-        "costs": UnitCosts(res.source.overstock_cost, res.source.stockout_cost),
-    }
+    came = performance.CameTrue(known, said, beside, segments.describe(known, history))
+    costs = UnitCosts(res.source.overstock_cost, res.source.stockout_cost)
     ended_on = known_until + timedelta(days=res.source.period_days - 1)
-    figures = performance.recent_figures(known, said, beside, task, days=WINDOW_DAYS, **of)
-    weekly = performance.weekly_figures(known, said, beside, task, known_until=ended_on, **of)
+    figures = performance.recent_figures(came, task, label=spec.label, costs=costs, days=WINDOW_DAYS)
+    weekly = performance.weekly_figures(came, task, label=spec.label, costs=costs, known_until=ended_on)
     return _Results(
         pl.concat([tested, losses]).sort("day"),
         pl.concat([usual, since]).sort("day"),

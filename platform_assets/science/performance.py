@@ -1,8 +1,9 @@
 """Every figure of the report on forecasts whose labels have come, overall and by segment, beside a baseline's."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import polars as pl
@@ -24,34 +25,50 @@ SCHEMA: Final = {
 WEEKLY_SCHEMA: Final = {**SCHEMA, "week_on": pl.Date}
 
 
+@dataclass(frozen=True)
+class CameTrue:
+    """Forecasts and what came of them, row for row.
+
+    rows: `target_on`, and the label where it is known; predictions, baseline: the task's outputs; parts: price and segments as
+    `segments.describe` gives them.
+    """
+
+    rows: pl.DataFrame
+    predictions: pl.DataFrame
+    baseline: pl.DataFrame
+    parts: pl.DataFrame
+
+    def __post_init__(self) -> None:
+        heights = {self.rows.height, self.predictions.height, self.baseline.height, self.parts.height}
+        if len(heights) > 1:
+            raise SchemaError(f"performance: frames of {sorted(heights)} rows", hint="give all of them row for row")
+
+    def where(self, mask: pl.Series) -> Self:
+        """The rows where it is true."""
+        frames = (self.rows, self.predictions, self.baseline, self.parts)
+        return type(self)(*(frame.filter(mask) for frame in frames))
+
+
 def figures(
-    rows: pl.DataFrame,
-    predictions: pl.DataFrame,
-    baseline: pl.DataFrame,
+    came: CameTrue,
     task: Task,
     *,
     label: str,
-    parts: pl.DataFrame,
     costs: UnitCosts,
 ) -> pl.DataFrame:
     """One row per metric and segment: the figure, a baseline's on the same rows, and their number.
 
-    rows: `label`; predictions, baseline: the task's outputs; parts: price and segments as `segments.describe` gives
-    them; all row for row. Rows without a label or of which the baseline says nothing are left out. The segment is empty
-    where it is overall; one of fewer than LEAST_ROWS rows is left out, and a figure with nothing to divide by.
+    Rows without a label or of which the baseline says nothing are left out. The segment is empty where it is overall; one
+    of fewer than LEAST_ROWS rows is left out, and a figure with nothing to divide by.
     """
-    heights = {rows.height, predictions.height, baseline.height, parts.height}
-    if len(heights) > 1:
-        raise SchemaError(f"performance: frames of {sorted(heights)} rows", hint="give all of them row for row")
-    is_known = (
-        rows[label].is_not_null() & baseline.select(pl.all_horizontal(pl.col(task.outputs).is_not_null())).to_series()
-    )
-    truth, price = rows[label].cast(pl.Float64).filter(is_known), parts["price"].filter(is_known)
-    said = task.ratios(truth, predictions.filter(is_known), price, costs)
-    other = task.ratios(truth, baseline.filter(is_known), price, costs)
+    is_said = came.baseline.select(pl.all_horizontal(pl.col(task.outputs).is_not_null())).to_series()
+    known = came.where(came.rows[label].is_not_null() & is_said)
+    truth, price = known.rows[label].cast(pl.Float64), known.parts["price"]
+    said = task.ratios(truth, known.predictions, price, costs)
+    other = task.ratios(truth, known.baseline, price, costs)
     masks = {"": np.ones(truth.len(), dtype=np.bool_)}
-    for name in (name for name in SEGMENTATIONS if name in parts.columns):
-        of_row = parts[name].filter(is_known)
+    for name in (name for name in SEGMENTATIONS if name in known.parts.columns):
+        of_row = known.parts[name]
         for segment in of_row.drop_nulls().unique().sort():
             masks[str(segment)] = (of_row == segment).fill_null(value=False).to_numpy()
     found = [
@@ -64,51 +81,43 @@ def figures(
 
 
 def recent_figures(
-    rows: pl.DataFrame,
-    predictions: pl.DataFrame,
-    baseline: pl.DataFrame,
+    came: CameTrue,
     task: Task,
     *,
     label: str,
-    parts: pl.DataFrame,
     costs: UnitCosts,
     days: int,
 ) -> pl.DataFrame | None:
     """`figures` of the target days up to the last one, `days` of them, as of that day (`as_of`).
 
-    rows: target_on too. None before the rows span LEAST_DAYS: a weekend alone is no performance.
+    None before the rows span LEAST_DAYS: a weekend alone is no performance.
     """
-    span = rows.select(first=pl.col("target_on").min(), last=pl.col("target_on").max()).row(0)
+    span = came.rows.select(first=pl.col("target_on").min(), last=pl.col("target_on").max()).row(0)
     if None in span or (span[1] - span[0]).days + 1 < LEAST_DAYS:
         return None
-    recent = rows["target_on"] > span[1] - timedelta(days=days)
-    known, said, other, of = (frame.filter(recent) for frame in (rows, predictions, baseline, parts))
-    found = figures(known, said, other, task, label=label, parts=of, costs=costs)
+    recent = came.where(came.rows["target_on"] > span[1] - timedelta(days=days))
+    found = figures(recent, task, label=label, costs=costs)
     return found.with_columns(as_of=pl.lit(span[1], pl.Date))
 
 
 def weekly_figures(
-    rows: pl.DataFrame,
-    predictions: pl.DataFrame,
-    baseline: pl.DataFrame,
+    came: CameTrue,
     task: Task,
     *,
     label: str,
-    parts: pl.DataFrame,
     costs: UnitCosts,
     known_until: date,
 ) -> pl.DataFrame:
     """`figures` of each calendar week of target days that has passed by `known_until`, by its Monday (`week_on`).
 
-    rows: target_on too. A week whose last day is not known yet is left out; its labels may still be late or corrected.
+    A week whose last day is not known yet is left out; its labels may still be late or corrected.
     """
-    week = rows.select(week_on=pl.col("target_on").dt.truncate("1w")).to_series()
+    week = came.rows.select(week_on=pl.col("target_on").dt.truncate("1w")).to_series()
     found = []
     for monday in week.unique().sort():
         if monday + timedelta(days=6) > known_until:
             continue
-        known, said, other, of = (frame.filter(week == monday) for frame in (rows, predictions, baseline, parts))
-        told = figures(known, said, other, task, label=label, parts=of, costs=costs)
+        told = figures(came.where(week == monday), task, label=label, costs=costs)
         found.append(told.with_columns(week_on=pl.lit(monday, pl.Date)))
     return pl.concat(found) if found else pl.DataFrame(schema=WEEKLY_SCHEMA)
 

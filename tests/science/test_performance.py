@@ -1,5 +1,6 @@
 """Figures of forecasts that have come true against a loop over rows."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from platform_assets.errors import SchemaError
 from platform_assets.science import performance
+from platform_assets.science.performance import CameTrue
 from platform_assets.science.stock_cost import UnitCosts
 from platform_assets.science.tasks import TASKS
 
@@ -15,7 +17,7 @@ TASK = TASKS["quantiles"]
 FIRST = date(2025, 3, 1)
 
 
-def world(rows: int = 400, days: int = 40, seed: int = 1) -> dict[str, pl.DataFrame]:
+def world(rows: int = 400, days: int = 40, seed: int = 1) -> CameTrue:
     draw = np.random.default_rng(seed)
     truth = draw.poisson(3, rows).astype(float)
     keys = pl.DataFrame(
@@ -31,28 +33,28 @@ def world(rows: int = 400, days: int = 40, seed: int = 1) -> dict[str, pl.DataFr
         return pl.DataFrame(base, schema=list(TASK.outputs))
 
     other = quantiles(2.0)
-    return {
-        "rows": keys,
-        "predictions": quantiles(1.5),
-        "baseline": other.with_columns(
+    return CameTrue(
+        keys,
+        quantiles(1.5),
+        other.with_columns(
             pl.when(pl.Series(draw.random(rows) < 0.1)).then(None).otherwise(pl.col(name)).alias(name)
             for name in TASK.outputs[:1]
         ),
-        "parts": pl.DataFrame(
+        pl.DataFrame(
             {
                 "price": [None if draw.random() < 0.2 else float(p) for p in draw.gamma(2, 5, rows)],
                 "volume": draw.choice(["low volume", "high volume"], rows),
                 "age": ["established"] * (rows - 20) + ["new"] * 20,
             }
         ),
-    }
+    )
 
 
 def test_each_figure_is_that_of_a_loop_over_its_rows() -> None:
     given = world()
-    found = performance.figures(**given, task=TASK, label="units", costs=UnitCosts())
+    found = performance.figures(given, TASK, label="units", costs=UnitCosts())
     assert set(found["segment"]) == {"", "low volume", "high volume", "established"}, "20 rows say nothing"
-    truth, said, other, parts = given["rows"]["units"], given["predictions"], given["baseline"], given["parts"]
+    truth, said, other, parts = given.rows["units"], given.predictions, given.baseline, given.parts
     for segment in ("", "low volume", "established"):
         losses: tuple[list[float], list[float]] = ([], [])
         for at, label in enumerate(truth):
@@ -68,37 +70,33 @@ def test_each_figure_is_that_of_a_loop_over_its_rows() -> None:
 
 def test_only_the_last_days_count_and_a_weekend_is_none() -> None:
     given = world()
-    recent = performance.recent_figures(**given, task=TASK, label="units", costs=UnitCosts(), days=10)
-    last = given["rows"]["target_on"].max()
+    recent = performance.recent_figures(given, TASK, label="units", costs=UnitCosts(), days=10)
+    last = given.rows["target_on"].max()
     assert isinstance(last, date)
-    kept = given["rows"]["target_on"] > last - timedelta(days=10)
-    wanted = performance.figures(
-        **{name: frame.filter(kept) for name, frame in given.items()}, task=TASK, label="units", costs=UnitCosts()
-    )
+    kept = given.rows["target_on"] > last - timedelta(days=10)
+    wanted = performance.figures(given.where(kept), TASK, label="units", costs=UnitCosts())
     assert recent is not None
     assert recent.drop("as_of").equals(wanted)
     assert set(recent["as_of"]) == {last}
-    few = {name: frame.filter(given["rows"]["target_on"] <= FIRST + timedelta(days=5)) for name, frame in given.items()}
-    assert performance.recent_figures(**few, task=TASK, label="units", costs=UnitCosts(), days=10) is None
+    few = given.where(given.rows["target_on"] <= FIRST + timedelta(days=5))
+    assert performance.recent_figures(few, TASK, label="units", costs=UnitCosts(), days=10) is None
 
 
 def test_frames_that_do_not_match_are_refused() -> None:
     given = world()
     with pytest.raises(SchemaError, match="frames of \\[399, 400\\] rows"):
-        performance.figures(**{**given, "parts": given["parts"].head(399)}, task=TASK, label="units", costs=UnitCosts())
+        replace(given, parts=given.parts.head(399))
 
 
 def test_each_whole_week_has_the_figures_of_its_rows() -> None:
     """40 days from a Saturday on: of the first week two days are there, and the last is not over."""
     given = world(rows=4000)
     until = FIRST + timedelta(days=37)
-    found = performance.weekly_figures(**given, task=TASK, label="units", costs=UnitCosts(), known_until=until)
+    found = performance.weekly_figures(given, TASK, label="units", costs=UnitCosts(), known_until=until)
     weeks = found["week_on"].unique().sort().to_list()
     assert weeks == [date(2025, 2, 24) + timedelta(weeks=number) for number in range(6)]
-    at = (given["rows"]["target_on"] >= weeks[2]) & (given["rows"]["target_on"] < weeks[3])
-    wanted = performance.figures(
-        **{name: frame.filter(at) for name, frame in given.items()}, task=TASK, label="units", costs=UnitCosts()
-    )
+    at = (given.rows["target_on"] >= weeks[2]) & (given.rows["target_on"] < weeks[3])
+    wanted = performance.figures(given.where(at), TASK, label="units", costs=UnitCosts())
     assert found.filter(week_on=weeks[2]).drop("week_on").equals(wanted)
 
 
