@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from platform_assets.cli_options import AsJson, State, say
+from platform_assets.cli_options import AsJson, State, say, settings_at
 
 features = typer.Typer(no_args_is_help=True, help="Feature values, online and offline.")
 
@@ -37,6 +37,6 @@ def features_diff(
 ) -> None:
     """Print one entity's values online, offline now, and in the champion's training set, side by side."""
     from platform_assets.entity_diff import diff_entity, target_day
-    from platform_assets.locate import current
 
-    say(*diff_entity(current(state), entity, model, target_day(target)), as_json)
+    settings = settings_at(state, as_json=as_json)
+    say(*diff_entity(settings, entity, model, target_day(target)), as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from platform_assets.cli_options import AsJson, State, say
+from platform_assets.cli_options import AsJson, State, say, settings_at
 
 quarantine = typer.Typer(
     no_args_is_help=True, help="Periods of a segment, such as a store, whose figures are not to be believed."
@@ -56,10 +56,9 @@ def lift(
 @quarantine.command("list")
 def show(state: State = None, as_json: AsJson = False) -> None:
     """Print what is or was under quarantine: found, put there by hand, lifted, mended by another delivery."""
-    from platform_assets.locate import current
     from platform_assets.quarantining import listed
 
-    say(*listed(current(state)), as_json)
+    say(*listed(settings_at(state, as_json=as_json)), as_json)
 
 
 def _put(
@@ -72,8 +71,8 @@ def _put(
     lifts: bool,
     as_json: bool,
 ) -> None:
-    from platform_assets.locate import current
     from platform_assets.quarantining import put
 
     last_on = None if until is None else until.date()
-    say(*put(current(state), segment, since.date(), last_on, reason, lifts=lifts), as_json)
+    settings = settings_at(state, as_json=as_json)
+    say(*put(settings, segment, since.date(), last_on, reason, lifts=lifts), as_json)

@@ -259,11 +259,6 @@ def test_an_empty_reason_is_none(demo: Demo, command: str) -> None:
         demo.ask(command, "demand", "--reason", "  ")
 
 
-def test_every_command_says_which_state_it_asks(demo: Demo) -> None:
-    assert f"state: {demo.state} (source simulator)" in demo.ask("why", "demand").stderr
-    assert "state:" not in demo.ask("why", "demand", "--json").stderr
-
-
 def test_an_error_is_a_message_and_not_a_traceback(
     demo: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
