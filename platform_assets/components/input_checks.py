@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from platform_assets.science.demand.masks import Mask
+    from platform_assets.science.input_watch import Samples
     from platform_assets.science.manifest import Manifest
     from platform_assets.science.monitoring import Verdict
     from platform_assets.science.skew import Finding
@@ -61,48 +62,35 @@ class Inputs:
 
 def check_inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) -> Inputs:
     """The rows issued last against the reference that the model's defs.yaml names, and a report of both."""
-    from platform_assets.components.predicting import feature_rows
-    from platform_assets.components.quarantine_masks import masks_of
-    from platform_assets.components.training_set import issued_sales
     from platform_assets.science import input_watch
-    from platform_assets.science.demand import columns, sampling
-    from platform_assets.science.demand.masks import masked
+    from platform_assets.science.demand import columns
     from platform_assets.science.drift_report import DriftPage, build
     from platform_assets.science.joint_shift import joint_shift
-    from platform_assets.science.reference_window import REFERENCES, MonitoringSettings
+    from platform_assets.science.reference_window import REFERENCES
 
-    settings = MonitoringSettings.from_mapping(spec.monitoring)
-    masks = masks_of(res.ledger, res.source, res.clock.now())
-    issued, sales = feature_rows(spec, res), issued_sales(spec, res)
-    if not (sound := masked(issued, masks)).is_empty():
-        issued = sound  # what is under quarantine is known to be broken
+    of = _sides(spec, res, manifest)
+    issued, drawn = of.issued, of.drawn
     as_of: date = issued["issued_at"].max().date()  # pyright: ignore[reportOptionalMemberAccess, reportAttributeAccessIssue, reportAssignmentType]
-    reference, about = _reference(spec, res, manifest, sales, settings.reference, masks)
-    weights = sampling.last_weights(sales, are_targets_open=spec.label == names.UNITS)
-    drawn = input_watch.samples(reference, issued, weights=weights) if reference.height else None
     findings = [
-        *_volume(sales),
+        *_volume(of.sales),
         *([] if drawn is None else input_watch.input_faults(drawn, issued, manifest.features, defined=spec.features)),
     ]
     faults = input_watch.judge_faults(findings, champion=version, as_of=as_of)
     if drawn is None:
         nothing = input_watch.judge_inputs(_nothing(), champion=version, as_of=as_of)
-        return Inputs(_saying(nothing, f"reference `{settings.reference}`: {about}"), faults, tuple(findings))
-    watched = [name for name in manifest.features if name not in columns.CALENDAR]
-    compared = input_watch.comparable(drawn.reference, drawn.current, watched)
-    drift = input_watch.input_drift(reference, issued, compared, weights=weights)
+        return Inputs(_saying(nothing, f"reference `{of.named}`: {of.about}"), faults, tuple(findings))
+    compared = of.compared
+    drift = input_watch.input_drift(of.reference, issued, compared, weights=of.weights)
     with res.compute.profile(spec.compute).limits():
         joint = joint_shift(drawn.reference, drawn.current, compared, group="series_id", window="issued_at")
     verdict = input_watch.judge_inputs(drift, champion=version, as_of=as_of)
-    verdict = _saying(
-        verdict, f"{verdict.about}; reference: {REFERENCES[settings.reference]}", input_watch.told_joint(joint)
-    )
+    verdict = _saying(verdict, f"{verdict.about}; reference: {REFERENCES[of.named]}", input_watch.told_joint(joint))
     page = build(
         DriftPage(
             title=f"{spec.name}@{version}: inputs of {as_of}",
             verdict=verdict.about + ("" if faults.passed else f"; {faults.statistic:.0f} faults of the rows"),
             has_passed=verdict.passed and faults.passed,
-            about_reference=f"{REFERENCES[settings.reference]}, {about}",
+            about_reference=f"{REFERENCES[of.named]}, {of.about}",
             about_current=f"{drawn.current.height:,} of {issued.height:,} rows issued on {as_of}, drawn as the reference's were",
             reference=drawn.reference,
             current=drawn.current,
@@ -121,24 +109,51 @@ def check_inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) ->
 
 def compared_rows(spec: ModelSpec, res: Any, manifest: Manifest) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The columns that drift is judged by, of the reference and of the rows issued last, drawn as the check draws them."""
+    of = _sides(spec, res, manifest)
+    if of.drawn is None:
+        raise EmptyFrameError(f"{spec.name}: no rows of the reference `{of.named}`: {of.about}")
+    return of.drawn.reference.select(of.compared), of.drawn.current.select(of.compared)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The reference, its name and what it is in words; the rows issued last, from `sales`; what is drawn of both.
+
+    drawn: None without a reference; compared: columns that drift is judged by.
+    """
+
+    named: str
+    about: str
+    reference: pl.DataFrame
+    issued: pl.DataFrame
+    sales: pl.LazyFrame
+    weights: pl.DataFrame
+    drawn: Samples | None
+    compared: list[str]
+
+
+def _sides(spec: ModelSpec, res: Any, manifest: Manifest) -> _Sides:
     from platform_assets.components.predicting import feature_rows
     from platform_assets.components.quarantine_masks import masks_of
     from platform_assets.components.training_set import issued_sales
     from platform_assets.science import input_watch
     from platform_assets.science.demand import columns, sampling
+    from platform_assets.science.demand.masks import masked
     from platform_assets.science.reference_window import MonitoringSettings
 
-    settings = MonitoringSettings.from_mapping(spec.monitoring)
+    named = MonitoringSettings.from_mapping(spec.monitoring).reference
     masks = masks_of(res.ledger, res.source, res.clock.now())
     issued, sales = feature_rows(spec, res), issued_sales(spec, res)
-    reference, about = _reference(spec, res, manifest, sales, settings.reference, masks)
-    if reference.is_empty():
-        raise EmptyFrameError(f"{spec.name}: no rows of the reference `{settings.reference}`: {about}")
+    if not (sound := masked(issued, masks)).is_empty():
+        issued = sound  # what is under quarantine is known to be broken
+    reference, about = _reference(spec, res, manifest, sales, named, masks)
     weights = sampling.last_weights(sales, are_targets_open=spec.label == names.UNITS)
+    if reference.is_empty():
+        return _Sides(named, about, reference, issued, sales, weights, None, [])
     drawn = input_watch.samples(reference, issued, weights=weights)
     watched = [name for name in manifest.features if name not in columns.CALENDAR]
     compared = input_watch.comparable(drawn.reference, drawn.current, watched)
-    return drawn.reference.select(compared), drawn.current.select(compared)
+    return _Sides(named, about, reference, issued, sales, weights, drawn, compared)
 
 
 def _reference(
