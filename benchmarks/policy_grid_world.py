@@ -1,7 +1,7 @@
 """The policy grid's worlds: what was recorded and what is true, the rows that models learn from and are judged on, a small model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
@@ -86,7 +86,7 @@ class Scored(NamedTuple):
 def read_spec() -> ModelSpec:
     """`demand`, without what trees do not read."""
     spec = spec_of("demand")
-    return spec.__class__(**{**vars(spec), "features": tuple(f for f in spec.features if f not in LISTS)})
+    return replace(spec, features=tuple(f for f in spec.features if f not in LISTS))
 
 
 def sold_of(world: int, scenario: str, size: Size, starts_on: date, onset_on: date) -> Sold:
