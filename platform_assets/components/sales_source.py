@@ -12,6 +12,7 @@ from pydantic import Field
 from platform_assets.components.source_scaffolding import SalesSourceScaffolder
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.source import PLAN_ROLES, ROLES, Rules, Source
+from platform_assets.science.timezones import known_timezone
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 KINDS = ("text", "integer", "number", "boolean", "date", "instant", "local_time")
@@ -44,13 +45,7 @@ def _rules(context: dg.ResolutionContext, value: dict[str, Any] | None) -> dict[
 
 
 def _timezone(context: dg.ResolutionContext | None, value: str) -> str:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        raise ValueError(f"unknown timezone {value!r}; such as Europe/London or UTC") from error
-    return value
+    return known_timezone(value)
 
 
 def _day(context: dg.ResolutionContext, value: date | None) -> date | None:

@@ -9,7 +9,8 @@ from dagster.components.scaffold.scaffold import Scaffolder
 from pydantic import BaseModel, Field
 
 from platform_assets.components.source_guesses import Guess, Named, guess
-from platform_assets.errors import PerennialError
+from platform_assets.errors import ConfigurationError, PerennialError
+from platform_assets.science.timezones import known_timezone
 
 TEMPLATE = """\
 type: platform_assets.components.SalesSource
@@ -73,13 +74,14 @@ class SalesSourceScaffolder(Scaffolder[SourceParameters]):
         params = request.params
         named = Named(units=params.units, date=params.date, series=[n for n in (params.series or "").split(",") if n])
         try:
+            timezone = _timezone(params.timezone)
             found = guess(Path(params.sample), named) if params.sample else Guess()
         except PerennialError as error:  # Dagster's command has made the folder, and would print a traceback
             if request.target_path.is_dir() and not any(request.target_path.iterdir()):
                 request.target_path.rmdir()
             raise click.ClickException(str(error)) from error
         request.target_path.mkdir(parents=True, exist_ok=True)
-        text = fill(request.target_path.name, params.timezone, found)
+        text = fill(request.target_path.name, timezone, found)
         (request.target_path / "defs.yaml").write_text(text)
         if params.sample:
             click.echo("\n".join(["It takes", *found.told(), f"Look at it in {request.target_path}/defs.yaml"]))
@@ -105,6 +107,13 @@ def fill(name: str, timezone: str, found: Guess) -> str:
         extra="{" + ", ".join(f"{_said(column)}: {kind}" for column, kind in found.extra.items()) + "}",
         sums=str(found.is_weekly).lower(),
     )
+
+
+def _timezone(name: str) -> str:
+    try:
+        return known_timezone(name)
+    except ValueError as error:
+        raise ConfigurationError(f"--timezone: {error}") from error
 
 
 def _said(text: str) -> str:

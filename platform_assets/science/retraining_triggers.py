@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar, Final, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from platform_assets.errors import ConfigurationError
+from platform_assets.science.timezones import known_timezone
 
 
 @dataclass(frozen=True)
@@ -284,6 +284,6 @@ def number(key: str, value: object, expected: str, *, least: float, is_open: boo
 def zone(key: str, value: object) -> None:
     """Raises: ConfigurationError unless it names a time zone."""
     try:
-        ZoneInfo(str(value))
-    except (ZoneInfoNotFoundError, ValueError) as error:
+        known_timezone(str(value))
+    except ValueError as error:
         raise wrong(key, value, "a time zone such as Europe/London") from error

@@ -125,14 +125,20 @@ def test_what_the_user_says_is_taken(tmp_path: Path) -> None:
 def test_the_command_refuses_in_words_and_writes_nothing(tmp_path: Path) -> None:
     sample, target = written(tmp_path, "date,product,in,out", "2024-01-{day},tea,{n},7"), tmp_path / "shop"
 
-    def scaffold(units: str | None) -> None:
-        params = SourceParameters(sample=str(sample), units=units)
+    def scaffold(units: str | None, timezone: str = "UTC") -> None:
+        params = SourceParameters(sample=str(sample), units=units, timezone=timezone)
         request = dg.ScaffoldRequest("SalesSource", target, "yaml", tmp_path, params)
         SalesSourceScaffolder().scaffold(request)
 
     target.mkdir()  # as Dagster's command does; left behind it would refuse the next attempt
     with pytest.raises(click.ClickException, match="--units"):
         scaffold(None)
+    assert not target.exists()
+    target.mkdir()
+    with pytest.raises(
+        click.ClickException, match="--timezone: unknown timezone 'Europa/Berlin'; such as Europe/Berlin"
+    ):
+        scaffold("out", "Europa/Berlin")
     assert not target.exists()
     scaffold("out")
     assert yaml.safe_load((target / "defs.yaml").read_text())["attributes"]["columns"]["units"] == "out"
