@@ -17,13 +17,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.policy_grid_world import HISTORY_DAYS, LEAD, LISTS, Size, Sold, sold_of
+from benchmarks.policy_grid_world import HISTORY_DAYS, LEAD, Size, Sold, sold_of
 from platform_assets.components.drawing import window_start
 from platform_assets.components.training import settings_of
 from platform_assets.defs.models.demand.train import fit_trees
 from platform_assets.reproduction import spec_of
 from platform_assets.science.bootstrap import Interval, Resampler
-from platform_assets.science.demand import labels, rows, sampling
+from platform_assets.science.demand import columns, labels, rows, sampling
 from platform_assets.science.fitting import FitSettings, FittedModel
 from platform_assets.science.point_in_time import join
 from platform_assets.science.tasks import QUANTILES
@@ -46,7 +46,7 @@ class World:
 
     def __init__(self, sold: Sold, size: int, seed: int) -> None:
         spec = spec_of("demand")
-        plain = tuple(name for name in spec.features if name not in LISTS)
+        plain = columns.plain(spec.features)
         settings = settings_of(replace(spec, features=plain), threads=1, device="cpu", progress=lambda line: None)
         self.sold, self.size, self.settings = sold, size, replace(settings, seed=seed)
 

@@ -34,7 +34,6 @@ HISTORY_DAYS: Final = 728
 LEAD: Final = 12  # weeks before the first that is charged
 KEYS: Final = ("series_id", "issued_at", "target_on", "horizon_days")
 FAULTY: Final = ("fault", "dup")  # scenarios whose faulty days are looked for; in the others none were ever found
-LISTS: Final = ("recent_units",)  # that trees do not read
 POOL: Final = 70_000  # rows of the first two years and what follows up to the onset, that trainings draw theirs from
 BOOST: Final = {
     "verbosity": -1,
@@ -86,7 +85,7 @@ class Scored(NamedTuple):
 def read_spec() -> ModelSpec:
     """`demand`, without what trees do not read."""
     spec = spec_of("demand")
-    return replace(spec, features=tuple(f for f in spec.features if f not in LISTS))
+    return replace(spec, features=columns.plain(spec.features))
 
 
 def sold_of(world: int, scenario: str, size: Size, starts_on: date, onset_on: date) -> Sold:
@@ -115,9 +114,7 @@ def sold_of(world: int, scenario: str, size: Size, starts_on: date, onset_on: da
         "offer": offer.offer(announced.lazy()),
     }
     views = tuple(
-        View(
-            view, frames[view].collect(), columns.ENTITY_KEYS[view], [f for f in columns.VIEWS[view] if f not in LISTS]
-        )
+        View(view, frames[view].collect(), columns.ENTITY_KEYS[view], columns.plain(columns.VIEWS[view]))
         for view in services()[read_spec().feature_service]
     )
     return Sold(recorded, true, views)

@@ -83,9 +83,7 @@ def recipe_of(spec: ModelSpec, rows: int | None, *, is_whole: bool) -> tuple[Mod
     small = {} if is_whole else spec.backtest
     most = rows or small.get("rows", ROWS)
     parameters = small.get("parameters", {})
-    features = spec.features
-    if not small.get("sequences", True):
-        features = tuple(name for name in features if not columns.DTYPES[name].startswith("list"))
+    features = spec.features if small.get("sequences", True) else columns.plain(spec.features)
     told = ", ".join(f"{name} {value:g}" for name, value in parameters.items()) or "as in production"
     chosen = replace(spec, parameters={**spec.parameters, **parameters}, features=features)
     return chosen, most, f"at most {most:,} rows, {told}"

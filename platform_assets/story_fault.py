@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from platform_assets import names
 from platform_assets.answers import source_of
 from platform_assets.reproduction import spec_of
+from platform_assets.science.demand import columns
 from platform_assets.story import ARRIVES_AT, FAULT_WEEKS, WEEK, WEEKS, weeks
 from resources.deployment import Settings, resources_for
 
@@ -91,7 +92,7 @@ def _cost(spec: ModelSpec, res: Any, spell: Spell, days: dict[int, tuple[date, d
     task = TASKS[spec.task]
 
     def lost(model: FittedModel, world: World) -> Any:
-        answers = model.predict(_joined(spec, res, world, asked).select(_plain(spec)))
+        answers = model.predict(_joined(spec, res, world, asked).select(columns.plain(spec.features)))
         return task.loss(asked[spec.label], answers).to_numpy()
 
     resampler, best = Resampler(asked[names.SERIES_ID]), lost(knowing, kept)
@@ -116,7 +117,6 @@ def _cost(spec: ModelSpec, res: Any, spell: Spell, days: dict[int, tuple[date, d
 def _kept(spec: ModelSpec, res: Any, sales: pl.DataFrame) -> World:
     """What the platform knew: its own tables."""
     from platform_assets.components.service_features import services
-    from platform_assets.science.demand import columns
     from platform_assets.science.point_in_time import View
 
     views = (
@@ -124,7 +124,7 @@ def _kept(spec: ModelSpec, res: Any, sales: pl.DataFrame) -> World:
             view,
             res.tables.scan(names.table_name(names.view_key(view))),
             columns.ENTITY_KEYS[view],
-            [feature.name for feature in columns.FEATURES[view] if not feature.dtype.startswith("list")],
+            columns.plain(columns.VIEWS[view]),
         )
         for view in services()[spec.feature_service]
     )
@@ -181,7 +181,11 @@ def _trained(spec: ModelSpec, res: Any, world: World, cut: datetime) -> FittedMo
     how = Drawn(RetrainingPolicy.from_mapping(spec.retraining).after_alarm, ())
     drawn = fit_rows_of(replace(spec, rows=min(spec.rows, ROWS)), res.source, known, how)
     rows = labels.attach(_joined(spec, res, world, drawn), known, label=spec.label).sort(ROW_KEY)
-    small = replace(spec, features=_plain(spec), parameters={**spec.parameters, **spec.backtest.get("parameters", {})})
+    small = replace(
+        spec,
+        features=columns.plain(spec.features),
+        parameters={**spec.parameters, **spec.backtest.get("parameters", {})},
+    )
     settings = settings_of(small, threads=1, device="cpu", progress=lambda line: None)
     with res.compute.profile(spec.compute).limits():
         return importlib.import_module(spec.module).__dict__[spec.trainer](
@@ -195,11 +199,3 @@ def _joined(spec: ModelSpec, res: Any, world: World, asked: pl.DataFrame) -> pl.
     from platform_assets.science.point_in_time import join
 
     return derived(spec, res, join(asked, world.views, at=names.ISSUED_AT))
-
-
-def _plain(spec: ModelSpec) -> tuple[str, ...]:
-    """Features that trees read."""
-    from platform_assets.science.demand import columns
-
-    lists = {one.name for view in columns.FEATURES.values() for one in view if one.dtype.startswith("list")}
-    return tuple(name for name in spec.features if name not in lists)

@@ -4,7 +4,6 @@ import ast
 import difflib
 import hashlib
 from collections.abc import Mapping
-from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -281,8 +280,7 @@ class TrainedModel(dg.Component, dg.Model, dg.Resolvable):
                 f"model {model}: feature service {self.feature_service} does not offer {missing}",
                 hint="add their view to the service in feature_repo/services.py, or remove them from defs.yaml",
             )
-        is_read = [self.sequences or not columns.DTYPES[name].startswith("list") for name in offered]
-        return tuple(self.features) or tuple(compress(offered, is_read))
+        return tuple(self.features) or (tuple(offered) if self.sequences else columns.plain(offered))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         from platform_assets.components.model_assets import model_definitions

@@ -1,10 +1,11 @@
-"""The features of demand: their views, types, meaning and what they read. Light: imports nothing but dataclasses.
+"""The features of demand: their views, types, meaning and what they read. Light: imports nothing heavy.
 
 Windows are in days and end with the period of the row, so they mean the same for daily and weekly sources; the mean of
 a window is per open period. "Open" is a period in which the source as a whole sold something. A period in which a
 series had nothing to sell (stock 0, units 0) is unknown demand: no window counts it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -155,6 +156,13 @@ ALL: Final[dict[str, Feature]] = {f.name: f for fs in (*FEATURES.values(), _CALE
 DTYPES: Final[dict[str, str]] = {name: feature.dtype for name, feature in ALL.items()}
 DESCRIPTIONS: Final[dict[str, str]] = {name: feature.about for name, feature in ALL.items()}
 LINEAGE: Final[dict[str, tuple[str, ...]]] = {name: feature.reads for name, feature in ALL.items()}
+LISTS: Final = frozenset(name for name, dtype in DTYPES.items() if dtype.startswith("list"))
+
+
+def plain(features: Iterable[str]) -> tuple[str, ...]:
+    """Those that are one value each, in order: what trees read."""
+    return tuple(name for name in features if name not in LISTS)
+
 
 # Measured in units of the series: models that scale their target by `level` scale these too.
 IN_UNITS: Final = tuple(

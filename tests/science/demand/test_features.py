@@ -272,3 +272,5 @@ def test_no_sales_give_the_views_columns_and_no_rows(make_world: World, view: An
     full = view(make_world(0, periods=420).lazy()).collect()
     assert empty.schema == full.schema
     assert empty.height == 0
+    named = [name for name in full.columns if name in columns.ALL]
+    assert columns.plain(named) == tuple(name for name in named if not full.schema[name].is_nested())
