@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -86,9 +85,7 @@ class Trainings:
         said = found.said.cast(pl.Float32)
         # The losses last: where they are, the rest is too.
         for what, frame in (("said", said), ("results", found.results), ("loss", lost)):
-            content = io.BytesIO()
-            frame.write_parquet(content)
-            self.res.artifacts.put(f"{self._key(training)}-{what}.parquet", content.getvalue())
+            self.res.artifacts.put_frame(f"{self._key(training)}-{what}.parquet", frame)
         self._standing.add(training)
         return self._matrix(training, found.loss), found.seconds
 
@@ -122,9 +119,7 @@ class Trainings:
         return matrix
 
     def _read(self, training: Training, what: str) -> pl.DataFrame:
-        import polars as pl
-
-        return pl.read_parquet(io.BytesIO(self.res.artifacts.get(f"{self._key(training)}-{what}.parquet")))
+        return self.res.artifacts.get_frame(f"{self._key(training)}-{what}.parquet")
 
     def _key(self, training: Training) -> str:
         from platform_assets.science.fingerprint import content_hash

@@ -3,6 +3,7 @@
 A file is replaced whole: after a kill there is the old content or the new one.
 """
 
+import io
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from uuid import uuid4
 from platform_assets.errors import ConfigurationError, DataError
 
 if TYPE_CHECKING:
+    import polars as pl
     from dagster_aws.s3 import S3Resource
 
 
@@ -121,6 +123,21 @@ class Artifacts:
         if not keys:
             raise DataError(f"no artifacts in {key} below {self.root}")
         return {found.removeprefix(f"{key}/"): self.get(found) for found in keys}
+
+    def put_frame(self, key: str, rows: "pl.DataFrame") -> str:
+        """Store a frame as Parquet, and return its URI."""
+        content = io.BytesIO()
+        rows.write_parquet(content)
+        return self.put(key, content.getvalue())
+
+    def get_frame(self, key: str) -> "pl.DataFrame":
+        """What `put_frame` stored.
+
+        Raises: DataError if there is none.
+        """
+        import polars as pl
+
+        return pl.read_parquet(io.BytesIO(self.get(key)))
 
     def _client(self):
         assert self._s3 is not None

@@ -24,6 +24,7 @@ from platform_assets.science.point_in_time import View, join
 from platform_assets.science.replay import Training
 from platform_assets.science.tasks import TASKS
 from platform_assets.science.train_on import DENSE, EVENLY
+from resources.artifacts import Artifacts
 from resources.compute import ComputeProfiles
 
 FIRST, DAYS, WEEKS, LEAD, ROWS = date(2025, 1, 6), 196, 12, 3, 900
@@ -63,6 +64,8 @@ class Kept(dict[str, bytes]):
         if key not in self:
             raise DataError(f"{key}: not there")
         return self[key]
+
+    put_frame, get_frame = Artifacts.put_frame, Artifacts.get_frame
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +52,12 @@ def _kept(
     digest = hashlib.sha256(f"{said}{content_hash(key)}{content_hash(seen)}".encode()).hexdigest()
     artifact = f"{FOLDER}/{digest[:32]}.parquet"
     try:
-        kept = pl.read_parquet(io.BytesIO(res.artifacts.get(artifact)))
+        kept = res.artifacts.get_frame(artifact)
     except DataError:
         computed = for_rows(slow, rows, history, task, **common)
         kept = pl.concat(
             [frame.rename({name: f"{model}/{name}" for name in task.outputs}) for model, frame in computed.items()],
             how="horizontal",
         )
-        content = io.BytesIO()
-        kept.write_parquet(content)
-        res.artifacts.put(artifact, content.getvalue())
+        res.artifacts.put_frame(artifact, kept)
     return {model: kept.select(pl.col(f"{model}/{name}").alias(name) for name in task.outputs) for model in slow}

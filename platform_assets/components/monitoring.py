@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -125,16 +124,12 @@ class _Results:
 
 def backtest_said(spec: ModelSpec, res: Any, version: str, manifest: Manifest, judged: pl.DataFrame) -> pl.DataFrame:
     """What the evaluation fit says of its pinned rows: it never changes, so it is said once for a version."""
-    import polars as pl
-
     folder = f"monitoring/{spec.name}/{version}"
     key = f"{folder}/backtest-{manifest.evaluation.weights_sha256[:16]}.parquet"
     if key in res.artifacts.keys(folder):
-        return pl.read_parquet(io.BytesIO(res.artifacts.get(key)))
+        return res.artifacts.get_frame(key)
     said = res.registry.load(spec.name, version, "evaluation").predict(judged.select(manifest.features))
-    content = io.BytesIO()
-    said.write_parquet(content)
-    res.artifacts.put(key, content.getvalue())
+    res.artifacts.put_frame(key, said)
     return said
 
 

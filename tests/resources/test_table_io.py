@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from platform_assets.errors import ConfigurationError, DataError, SchemaError, TableError
 from resources.artifacts import Artifacts
@@ -226,6 +227,15 @@ def test_a_value_that_json_cannot_hold_is_refused(tmp_path: Path, value: dict[st
 
     with pytest.raises(DataError, match="asset odd: the value is not JSON"):
         dg.materialize([odd], resources={"json": JsonIOManager(Artifacts(tmp_path))}, run_config=QUIET)
+
+
+def test_a_frame_comes_back_as_it_was_put(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    rows = pl.DataFrame({"a": [1, None], "b": [["x"], []]})
+    assert artifacts.put_frame("frames/a.parquet", rows) == str(tmp_path / "frames" / "a.parquet")
+    assert_frame_equal(artifacts.get_frame("frames/a.parquet"), rows)
+    with pytest.raises(DataError, match=r"no artifact frames/b\.parquet"):
+        artifacts.get_frame("frames/b.parquet")
 
 
 def test_artifact_folders_round_trip_and_missing_ones_are_named(tmp_path: Path) -> None:
