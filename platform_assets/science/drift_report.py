@@ -11,16 +11,13 @@ import polars as pl
 from platform_assets.science.distances import stability_threshold
 from platform_assets.science.drift_plots import BEFORE, panel
 from platform_assets.science.joint_shift import JointShift
-from platform_assets.science.report_html import page, section, table
+from platform_assets.science.report_html import PANELS, page, section, table
 from platform_assets.science.report_plots import OURS, WORSE
 from platform_assets.science.skew import Finding
 
 STYLE: Final = """
-.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1.1rem; }
 .panel { border-top: 3px solid #c9cdd3; padding-top: .45rem; min-width: 0; } .panel.moved { border-color: #b5482f; }
-.panel h3 { font-size: .92rem; margin: 0; overflow-wrap: anywhere; } .panel svg { width: 100%; height: auto; display: block; }
 .panel p { font-size: .8rem; line-height: 1.4; margin: .15rem 0 0; color: #3c424d; } .panel p.about { color: #6b717c; }
-.key { display: inline-block; width: 1.6em; height: .7em; margin: 0 .35em 0 0; }
 """
 
 
@@ -53,7 +50,7 @@ def build(report: DriftPage) -> str:
         _panels(report, ordered),
         _figures(ordered),
     ]
-    return page(report.title, "\n".join(part for part in parts if part), style=STYLE)
+    return page(report.title, "\n".join(part for part in parts if part), style=PANELS + STYLE)
 
 
 def worst_first(drift: pl.DataFrame) -> pl.DataFrame:

@@ -9,15 +9,10 @@ import polars as pl
 
 from platform_assets.science.outlook import LEVEL
 from platform_assets.science.performance_plots import BAND, history_chart, outlook_chart
-from platform_assets.science.report_html import figure, page, section, table
+from platform_assets.science.report_html import PANELS, figure, page, section, table
 from platform_assets.science.report_plots import OURS, THEIRS, WORSE
 
 MOST_WEEKS: Final = 60  # that are drawn
-STYLE: Final = """
-.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
-.panel h3 { font-size: .9rem; margin: 0; overflow-wrap: anywhere; } .panel svg { width: 100%; height: auto; display: block; }
-.key { display: inline-block; width: 1.6em; height: .7em; margin: 0 .35em 0 0; }
-"""
 Span = tuple[float, float | None, float | None]
 
 
@@ -64,7 +59,7 @@ def build(report: PerformancePage) -> str:
         _segments(report),
         _figures(report),
     ]
-    return page(report.title, "\n".join(part for part in parts if part), style=STYLE)
+    return page(report.title, "\n".join(part for part in parts if part), style=PANELS)
 
 
 def headline(loss: str, spans: Mapping[str, Span]) -> str:

@@ -24,6 +24,12 @@ th { text-align: left; color: #555b66; font-weight: 600; } th, td { padding: .34
 th, td { vertical-align: top; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } dt { font-weight: 600; } dd { margin: 0 0 .7rem; color: #3c424d; }
 """
+# Small drawings side by side, and the key of a drawing's colours.
+PANELS: Final = """
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(16rem, 1fr)); gap: 1.1rem; }
+.panel h3 { font-size: .92rem; margin: 0; overflow-wrap: anywhere; } .panel svg { width: 100%; height: auto; display: block; }
+.key { display: inline-block; width: 1.6em; height: .7em; margin: 0 .35em 0 0; }
+"""
 
 
 def page(title: str, body: str, *, style: str = "") -> str:
