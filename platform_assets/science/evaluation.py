@@ -9,7 +9,7 @@ import polars as pl
 from platform_assets.errors import ConfigurationError, EmptyFrameError, ModelError, SchemaError
 from platform_assets.science.bootstrap import DRAWS, Resampler
 from platform_assets.science.examples import choose_examples
-from platform_assets.science.findings import Evaluation, Sample
+from platform_assets.science.findings import TO_COME, WITHOUT_LABEL, Evaluation, Sample
 from platform_assets.science.judging import Judged
 from platform_assets.science.stock_cost import UnitCosts
 from platform_assets.science.tasks import Task
@@ -34,12 +34,12 @@ def evaluate(
 ) -> Evaluation:
     """The evaluation of `predictions[candidate]`; every other name but the champion's is a baseline.
 
-    `rows`: series_id, issued_at, target_on, horizon_days and the label. Rows without a label (closed, unknown,
-    censored or faulty periods) are left out and counted. `predictions`: frames of the task's outputs, row for row; a
+    `rows`: series_id, issued_at, target_on, horizon_days and the label. Rows without a label (periods that are still to come, closed,
+    unknown, censored or faulty ones) are left out and counted. `predictions`: frames of the task's outputs, row for row; a
     baseline fitted on a sample of series is null elsewhere, compared where it is not, and so never the best baseline.
     `seed`: of the draws, and of that sample.
     `segments`: row for row, text columns and, if prices are known, `price` as of the issue (see science.segments).
-    `history`: series_id, period_on, units; for the example charts.
+    `history`: series_id, period_on, units, up to the last period that is known; for the example charts, and to tell what is still to come.
     Raises: ModelError if predictions don't fit the task or the rows; EmptyFrameError if no row has a label.
     """
     _check(task, rows, predictions, candidate, champion, label, segments)
@@ -51,6 +51,9 @@ def evaluate(
             f"evaluation: none of {rows.height} rows has a label `{label}`",
             hint="the window may lie after the last known period; see splits.rolling_origins",
         )
+    known_until = _day(judged["target_on"].max())
+    if history is not None:  # whose last period may be one without any label
+        known_until = max(known_until, _day(history["period_on"].max()))
     kept = {name: frame.select(task.outputs).filter(has_label) for name, frame in predictions.items()}
     parts = None if segments is None else segments.filter(has_label)
     price = parts["price"] if parts is not None and "price" in parts.columns else None
@@ -71,7 +74,7 @@ def evaluate(
         primary=task.primary,
         rows=judged.height,
         series=judged["series_id"].n_unique(),
-        excluded={"no label": int((~has_label).sum())},
+        excluded=_excluded(rows.filter(~has_label), known_until),
         judged_from=_instant(rows["issued_at"].min()),
         first_target_on=_day(judged["target_on"].min()),
         last_target_on=_day(judged["target_on"].max()),
@@ -90,6 +93,12 @@ def evaluate(
         slices=found.slices(parts),
         examples=choose_examples(task, judged, label, kept, candidate, champion or best, history),
     )
+
+
+def _excluded(rows: pl.DataFrame, known_until: date) -> dict[str, int]:
+    """Rows without a label by why they have none: the period is still to come, or it has come without one."""
+    to_come = int((rows["target_on"] > known_until).sum())
+    return {TO_COME: to_come, WITHOUT_LABEL: rows.height - to_come}
 
 
 def _sample(found: Judged, baselines: tuple[str, ...], seed: int) -> Sample | None:

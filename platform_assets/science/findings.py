@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 from platform_assets.errors import ConfigurationError
 from platform_assets.science.bootstrap import Interval
@@ -12,6 +12,8 @@ from platform_assets.science.metrics import ReliabilityBin
 from platform_assets.science.stock_cost import UnitCosts
 
 Figures = dict[str, Interval]
+TO_COME: Final = "not known yet"  # why forecasts were not judged: their periods lie after the last known one,
+WITHOUT_LABEL: Final = "closed or unknown"  # or have come, and nobody knows what was asked for
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Evaluation:
     primary: str
     rows: int
     series: int
-    excluded: dict[str, int]
+    excluded: dict[str, int]  # forecasts that were not judged, by why
     judged_from: datetime
     first_target_on: date
     last_target_on: date

@@ -53,7 +53,7 @@ def _markdown(evaluation: Evaluation, decision: GateDecision | None) -> str:
         lines += ["", words.gate(decision)]
     rows = [f"| {words.plain(n)} | {words.percent(i)} |" for n, i in opponents.ranked(evaluation)]
     rows += [
-        f"| {words.plain(name)}, on {c.series} products | {words.percent(c.improvements[evaluation.primary])} |"
+        f"| {words.plain(name)}, on {c.series} series | {words.percent(c.improvements[evaluation.primary])} |"
         for name in opponents.sampled(evaluation)
         for c in [evaluation.comparisons[name]]
     ]
@@ -93,9 +93,9 @@ def _examples(evaluation: Evaluation) -> str:
     drawing = plots.fans(evaluation.examples, evaluation.levels, label="Example forecasts against what was sold")
     return section(
         "What do the forecasts look like?",
-        f"The last forecasts that were judged, for products of the busier half: where it did worst, typically and best against {opponent}. "
+        f"The last forecasts that were judged, for series of the busier half: where it did worst, typically and best against {opponent}. "
         "The grey line is what had been sold before, the shaded band is the range that was forecast, the dots are what then was sold. "
-        "The percentage is the error less than the other method's for that product.",
+        "The percentage is the error less than the other method's for that series.",
         figure(drawing),
     )
 
@@ -152,7 +152,7 @@ def _horizon(evaluation: Evaluation) -> str:
     points = [(part.name, {words.plain(model): part.loss[model] for model in models}) for part in weeks]
     return section(
         "How far ahead does it see?",
-        "The error of each week of the forecast; lower is better. The band is the range of the candidate's error over products.",
+        "The error of each week of the forecast; lower is better. The band is the range of the candidate's error over series.",
         figure(plots.by_horizon(points, label="Error by week of the horizon")),
     )
 
@@ -168,7 +168,7 @@ def _segments(evaluation: Evaluation) -> str:
         "Where is it better, and where not?",
         f"The gain against {words.plain(opponent)} in each part of the assortment, by what was known when the forecast was made.",
         figure(plots.forest(bars, label="Improvement by part of the assortment"))
-        + table(["By", "Part", "Products", "Forecasts", "Error", "Error less by"], rows, numbers=(2, 3, 4, 5)),
+        + table(["By", "Part", "Series", "Forecasts", "Error", "Error less by"], rows, numbers=(2, 3, 4, 5)),
     )
 
 
@@ -206,7 +206,7 @@ def _origins(evaluation: Evaluation) -> str:
     return section(
         "Does it hold at different times?",
         f"One row for each date on which forecasts were made, against {words.plain(opponent)}.",
-        table(["Made at the end of", "Products", "Forecasts", "Error", "Error less by"], rows, numbers=(1, 2, 3, 4)),
+        table(["Made at the end of", "Series", "Forecasts", "Error", "Error less by"], rows, numbers=(1, 2, 3, 4)),
     )
 
 

@@ -1,4 +1,4 @@
-"""The part of a report that compares: every opponent, on every judged product or on a sample of them."""
+"""The part of a report that compares: every opponent, on every judged series or on a sample of them."""
 
 from platform_assets.science import report_plots as plots
 from platform_assets.science import report_words as words
@@ -19,7 +19,7 @@ def ranked(evaluation: Evaluation) -> list[tuple[str, Interval]]:
 
 
 def sampled(evaluation: Evaluation) -> tuple[str, ...]:
-    """Baselines that predicted a sample of the products."""
+    """Baselines that predicted a sample of the series."""
     return evaluation.sample.baselines if evaluation.sample else ()
 
 
@@ -40,7 +40,7 @@ def against(evaluation: Evaluation) -> str:
     ]
     return section(
         "Is it better than simple methods?",
-        f"Each line compares the same forecasts, product by product. The dot is the gain; the line is the range in which it lies "
+        f"Each line compares the same forecasts, series by series. The dot is the gain; the line is the range in which it lies "
         f"with {evaluation.confidence:.0%} confidence. A line wholly to the right of zero is a gain beyond chance.",
         figure(drawing) + table(["Compared with", "What that is", "Error less by", "Forecasts"], rows, numbers=(2, 3)),
     )
@@ -79,7 +79,7 @@ def automatic(evaluation: Evaluation) -> str:
                 "Its error",
                 "This model's there",
                 "Error less by",
-                "Products",
+                "Series",
                 "Forecasts",
             ],
             rows,

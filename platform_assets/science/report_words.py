@@ -4,7 +4,7 @@ from typing import Final
 
 from platform_assets.science.baselines import DESCRIPTIONS
 from platform_assets.science.bootstrap import Interval
-from platform_assets.science.findings import Evaluation
+from platform_assets.science.findings import TO_COME, WITHOUT_LABEL, Evaluation
 from platform_assets.science.gate import GateDecision
 
 FIGURES: Final = {
@@ -15,9 +15,9 @@ FIGURES: Final = {
     "mse": "Mean squared error of the mean forecast",
     "rmse": "Root mean squared error of the mean forecast",
     "bias": "Forecast surplus as a share of demand",
-    "overstock_cost": "Cost of overstock per product and period",
-    "stockout_cost": "Cost of stock-outs per product and period",
-    "stock_cost": "Cost of stock per product and period",
+    "overstock_cost": "Cost of overstock per series and period",
+    "stockout_cost": "Cost of stock-outs per series and period",
+    "stock_cost": "Cost of stock per series and period",
     "log_loss": "Log loss",
     "log_loss_weighted": "Log loss weighted by price",
     "brier": "Brier score",
@@ -98,13 +98,17 @@ def verdict(evaluation: Evaluation) -> str:
 
 def basis(evaluation: Evaluation) -> str:
     """What the verdict rests on."""
-    left_out = sum(evaluation.excluded.values())
     times = "1 date" if evaluation.origins == 1 else f"{evaluation.origins} dates"
     said = (
-        f"Judged on {evaluation.rows:,} forecasts for {evaluation.series:,} products, made on {times}, "
+        f"Judged on {evaluation.rows:,} forecasts for {evaluation.series:,} series, made on {times}, "
         f"for {evaluation.first_target_on} to {evaluation.last_target_on}; the model judged had seen none of these periods."
     )
-    return f"{said} {left_out:,} forecasts of closed or unknown periods were left out." if left_out else said
+    why = {
+        TO_COME: "of periods that are not known yet",
+        WITHOUT_LABEL: "of periods that were closed, or whose demand nobody knows (nothing in stock, under quarantine)",
+    }
+    left_out = [f"{evaluation.excluded[key]:,} {about}" for key, about in why.items() if evaluation.excluded[key]]
+    return f"{said} Forecasts left out: {'; '.join(left_out)}." if left_out else said
 
 
 def gate(decision: GateDecision) -> str:
@@ -155,14 +159,14 @@ def baseline(name: str, evaluation: Evaluation) -> str:
 
 
 def sample_rule(evaluation: Evaluation) -> str:
-    """Which products the slow baselines were fitted on, and what their figures may be used for."""
+    """Which series the slow baselines were fitted on, and what their figures may be used for."""
     sample = evaluation.sample
     assert sample is not None, "asked for only where there is one"
     return (
-        f"These take too long to be fitted to every product, so they are on a seeded sample of {sample.series:,} of {sample.of:,} products "
-        f"(seed {sample.seed}), the same at every date. Each is compared with this model on the same forecasts of the same products. "
+        f"These take too long to be fitted to every series, so they are on a seeded sample of {sample.series:,} of {sample.of:,} series "
+        f"(seed {sample.seed}), the same at every date. Each is compared with this model on the same forecasts of the same series. "
         "Like this model they were fitted once, on what was known at the first date, and carried forward. "
-        "The best simple method, against which a first version must prove itself, is chosen from those that forecast every product: "
+        "The best simple method, against which a first version must prove itself, is chosen from those that forecast every series: "
         "these take part only where the sample is all of them."
     )
 
@@ -174,7 +178,7 @@ def cost_rule(evaluation: Evaluation) -> str:
     over, out = (f"{v:.0%}" if evaluation.has_prices else f"{v:g}" for v in (costs.overstock, costs.stockout))
     return (
         f"Had stock been set anew for every period at the level that these costs make cheapest ({costs.critical_ratio:.1%} of periods served): "
-        f"a unit left over costs {over} {unit}, a unit that was asked for and not there {out} {unit}. Per product and period"
+        f"a unit left over costs {over} {unit}, a unit that was asked for and not there {out} {unit}. Per series and period"
         f"{', in the currency of the prices' if evaluation.has_prices else ''}."
     )
 
@@ -183,10 +187,10 @@ def glossary(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Term and meaning."""
     percent_sure = f"{evaluation.confidence:.0%}"
     found = [
-        ("Product", "One series of the source, such as a product in a store."),
+        ("Series", "What is forecast by itself, such as a product in a store."),
         (
             "Interval",
-            f"The products were drawn again at random {evaluation.draws:,} times, whole products at a time, and each figure computed for each draw; "
+            f"The series were drawn again at random {evaluation.draws:,} times, whole series at a time, and each figure computed for each draw; "
             f"the range holds the middle {percent_sure} of the results. Both methods are always compared on the same draw.",
         ),
         (
@@ -195,7 +199,7 @@ def glossary(evaluation: Evaluation) -> list[tuple[str, str]]:
         ),
         (
             "Parts of the assortment",
-            "Thirds by sales and by price in the 91 days before the forecast; new products first sold within the half year before.",
+            "Thirds by sales and by price in the 91 days before the forecast; new ones first sold within the half year before.",
         ),
     ]
     if evaluation.levels:

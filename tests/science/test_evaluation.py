@@ -83,7 +83,7 @@ def found() -> Evaluation:
 def test_figures_are_those_of_the_task_on_rows_with_a_label(found: Evaluation) -> None:
     rows, predictions, parts = world()
     kept = rows["units"].is_not_null()
-    assert found.rows == kept.sum() == rows.height - found.excluded["no label"]
+    assert found.rows == kept.sum() == rows.height - sum(found.excluded.values())
     for name in ("candidate", "flat", "bad"):
         wanted = QUANTILES.metrics(
             rows["units"].filter(kept), predictions[name].filter(kept), parts["price"].filter(kept), COSTS
@@ -97,6 +97,18 @@ def test_figures_are_those_of_the_task_on_rows_with_a_label(found: Evaluation) -
             f"calibration_{o}": c.distance for o, c in zip(QUANTILES.outputs, found.calibration[name], strict=True)
         }
         assert distances == pytest.approx({k: v for k, v in wanted.items() if k.startswith("calibration")})
+
+
+@pytest.mark.parametrize(("last_closed", "to_come"), [(0, 3), (1, 2)])
+def test_what_is_to_come_is_told_from_what_is_closed_or_unknown(last_closed: int, to_come: int) -> None:
+    """Days after the last known one were counted as closed. `last_closed`: known days at the end that have no label."""
+    rows, predictions, _ = world(series=5, origins=1)
+    days = rows["target_on"].unique().sort()
+    known = history().head(1).with_columns(period_on=pl.lit(days[-4 + last_closed]))
+    rows = rows.with_columns(units=pl.when(pl.col("target_on") <= days[-4]).then("units"))
+    closed = (days[: -4 + 1].dt.weekday() == 6).sum() + last_closed
+    found = evaluate(QUANTILES, rows, predictions, history=known, draws=20)
+    assert found.excluded == {"not known yet": 5 * to_come, "closed or unknown": 5 * closed}
 
 
 def test_comparisons_are_paired_and_the_best_baseline_is_whole(found: Evaluation) -> None:

@@ -226,6 +226,31 @@ def test_a_page_shows_what_its_task_has() -> None:
         assert "nan" not in re.sub(r"\w*nan\w+|\w+nan\w*", "", text)
 
 
+@pytest.mark.parametrize(
+    ("to_come", "closed", "said"),
+    [
+        (0, 0, []),
+        (12, 0, ["Forecasts left out: 12 of periods that are not known yet."]),
+        (0, 1_200, ["Forecasts left out: 1,200 of periods that were closed"]),
+        (12, 3, ["left out: 12 of periods that are not known yet; 3 of periods that were closed"]),
+    ],
+)
+def test_what_is_not_known_yet_is_told_from_what_is_closed_or_unknown(
+    to_come: int, closed: int, said: list[str]
+) -> None:
+    found = replace(quantile_evaluation(["a", "b"]), excluded={"not known yet": to_come, "closed or unknown": closed})
+    told = report_words.basis(found)
+    assert all(text in told for text in said)
+    assert ("left out" in told) == bool(said)
+    assert f"forecasts for {found.series} series" in told
+
+
+def test_no_page_calls_a_series_a_product() -> None:
+    for found in (quantile_evaluation(["a", "b"], champion=True), probability_evaluation()):
+        text = Page(report.build(found).html).text.lower()
+        assert not re.findall(r"(?<!such as a )\bproducts?\b", text)
+
+
 def test_baselines_on_a_sample_stand_in_a_section_of_their_own_with_its_size_and_seed() -> None:
     found = quantile_evaluation([f"s{n}" for n in range(30)])
     name = next(name for name in found.baselines if name != found.best_baseline)
@@ -240,11 +265,11 @@ def test_baselines_on_a_sample_stand_in_a_section_of_their_own_with_its_size_and
     built = report.build(sampled)
     text = Page(built.html).text
     section = text[text.index("models that choose their own form") : text.index("What do the forecasts look like?")]
-    assert "a seeded sample of 7 of 30 products (seed 11)" in section
-    assert "chosen from those that forecast every product" in section
+    assert "a seeded sample of 7 of 30 series (seed 11)" in section
+    assert "chosen from those that forecast every series" in section
     assert report_words.plain(name) in section
     assert report_words.plain(name) not in text[: text.index("models that choose their own form")]
-    assert f"{report_words.plain(name).replace('<', '&lt;')}, on 7 products" in built.markdown
+    assert f"{report_words.plain(name).replace('<', '&lt;')}, on 7 series" in built.markdown
     assert built.summary["sample"] == {"baselines": [name], "series": 7, "of": 30, "seed": 11}
     assert "choose their own form" not in report.build(found).html
 
