@@ -6,6 +6,7 @@ from platform_assets.answers import Answer, known_models, why_champion
 from platform_assets.demo import FIRST_MODEL
 from platform_assets.story import EVENTS, SHOCK_WEEK, WEEKS, WORTH
 from platform_assets.story_worth import FIRST
+from platform_assets.why import shown
 from resources.deployment import Settings
 from resources.ledger import Ledger
 
@@ -49,7 +50,10 @@ def _standing(settings: Settings, answer: dict[str, Any]) -> list[str]:
     if champion is None:
         lines = [f"{model} has no champion yet"]
     else:
-        lines, gain = [f"{model}@{champion['version']} is champion since {champion['since']}"], champion["improvement"]
+        lines, gain = (
+            [f"{model}@{champion['version']} is champion since {shown(champion['since'])}"],
+            champion["improvement"],
+        )
         if gain and champion["against"]:
             interval = f"[{gain['low']:.1%}, {gain['high']:.1%}]"
             lines.append(f"  gain     {gain['estimate']:.1%} {interval} over {champion['against']}")
@@ -83,7 +87,7 @@ def _lived(story: dict[str, Any], ledger: Ledger, source: str) -> list[str]:
     open_ = [cause for cause in asked if cause.status == "fired"]
     judged = {one.evidence.get("trained because"): one for one in ledger.decisions(FIRST_MODEL, kind="gate")}
     for cause in (one for one in causes if one not in asked):
-        lines.append(f"  retrained    {cause.at:%Y-%m-%d}: {cause.reason}")
+        lines.append(f"  retrained    as of {cause.at:%Y-%m-%d}: {cause.reason}")
         if (decision := judged.get(cause.reason)) is not None:
             is_better = "promoted" if decision.evidence["promotes"] else "not promoted"
             told = f"{FIRST_MODEL}@{decision.evidence['version']} is {decision.answer}, {is_better}"
@@ -93,7 +97,7 @@ def _lived(story: dict[str, Any], ledger: Ledger, source: str) -> list[str]:
     else:
         since = f"{_gain(story['since_shock'])} of all since week {SHOCK_WEEK}"
         lines.append(f"  saved        {_gain(story['last'])} of week {WEEKS}'s loss, {since}, beside @1 alone")
-    lines += [f"  asked for    {cause.at:%Y-%m-%d}: {cause.reason}; `make dev` runs it" for cause in open_]
+    lines += [f"  asked for    as of {cause.at:%Y-%m-%d}: {cause.reason}; `make dev` runs it" for cause in open_]
     return [*lines, *([f"  plot         {story['plot']}"] if "plot" in story else [])]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # of the policy's decisions
 ENDED = ("succeeded", "canceled", "given up")  # statuses of a cause to which nothing more happens
+BY_HAND = "manual"
+CLOCKS = "`as of`, and days within reasons, are the data's time, which the demo's weeks set; champion since, judged, asked, done: the wall clock's"
 
 
 def why_champion(settings: Settings, model: str) -> dict[str, Any]:
@@ -28,6 +31,7 @@ def why_champion(settings: Settings, model: str) -> dict[str, Any]:
         "champion": champion and _champion(champion),
         "refused": [_judged(decision) for decision in gate if not decision.evidence.get("promotes")],
         "causes": causes,
+        "clocks": "`at` of causes, unless by hand, and of the policy: the data's time; all else: the wall clock's",
         "policy": [{"at": d.at.isoformat(), "answer": d.answer, "reasons": d.reasons} for d in policy[-SHOWN:]],
     }
 
@@ -39,7 +43,7 @@ def told(answer: dict[str, Any]) -> str:
         lines = [f"{model} has no champion yet"]
     else:
         lines = [
-            f"{model}@{champion['version']} is champion since {champion['since']} ({champion['kind']})",
+            f"{model}@{champion['version']} is champion since {shown(champion['since'])} ({champion['kind']})",
             f"  why:     {champion['reason']}",
             f"  trained: {champion['trained_because'] or 'see the version before it'}",
             *(f"  data:    {name} {said}" for name, said in (champion["data"] or {}).items()),
@@ -49,12 +53,23 @@ def told(answer: dict[str, Any]) -> str:
         because = f"; trained because: {refused['trained_because']}" if refused["trained_because"] else ""
         reasons = "; ".join(refused["reasons"])
         lines.append(
-            f"  refused: {model}@{refused['version']} ({refused['answer']}): {reasons}{because}; at {refused['at']}"
+            f"  refused: {model}@{refused['version']} ({refused['answer']}): {reasons}{because}; judged {shown(refused['at'])}"
         )
     for cause in answer["causes"]:
-        lines.append(f"  cause:   {cause['at']} {cause['reason']}: {_became(cause)}")
-    lines += [f"  policy:  {said['at']} {said['answer']}: {'; '.join(said['reasons'])}" for said in answer["policy"]]
+        when = f"{'asked' if cause['trigger'] == BY_HAND else 'as of'} {shown(cause['at'])}"
+        lines.append(f"  cause:   {when}: {cause['reason']}: {_became(cause)}")
+    lines += [
+        f"  policy:  as of {shown(said['at'])}: {said['answer']}: {'; '.join(said['reasons'])}"
+        for said in answer["policy"]
+    ]
+    if answer["policy"] or any(cause["trigger"] != BY_HAND for cause in answer["causes"]):
+        lines.append(f"  clocks:  {CLOCKS}")
     return "\n".join(lines)
+
+
+def shown(at: str) -> str:
+    """An instant as people read it."""
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _champion(champion: Promotion) -> dict[str, Any]:
@@ -84,7 +99,7 @@ def _judged(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _cause(cause: Cause, gate: list[Decision], runs: list[dict[str, str]]) -> dict[str, Any]:
+def _cause(cause: Cause, gate: list[Decision], runs: list[dict[str, str | None]]) -> dict[str, Any]:
     ids = {run["run_id"] for run in runs}
     answer = next((decision for decision in reversed(gate) if decision.run_id and decision.run_id in ids), None)
     return {
@@ -104,18 +119,26 @@ def _became(cause: dict[str, Any]) -> str:
     if not cause["runs"]:
         return "its run has not been asked for yet" if cause["is_open"] else cause["status"]
     newest = cause["runs"][0]
-    run = f"{newest['status'].lower().replace('success', 'done')}, run {newest['run_id'][:8]}"
+    ended = f" {shown(newest['ended_at'])}" if newest["ended_at"] else ""
+    run = f"run {newest['run_id'][:8]} {newest['status'].lower().replace('success', 'done')}{ended}"
     if cause["gate"] is None:
         return run
     return f"{run}, version {cause['gate']['version']}: {cause['gate']['answer']}"
 
 
-def _runs(settings: Settings, cause: Cause) -> list[dict[str, str]]:
+def _runs(settings: Settings, cause: Cause) -> list[dict[str, str | None]]:
     """Runs of a cause, the newest first; none where no Dagster has worked on this state."""
     home = settings.dagster_home()
     if not (home / "dagster.yaml").exists():
         return []
     wanted = {names.TAG_MODEL: cause.model, names.TAG_CAUSE: f"{cause.trigger}/{cause.episode}"}
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        runs = instance.get_runs(filters=dg.RunsFilter(tags=wanted))
-    return [{"run_id": run.run_id, "status": run.status.value} for run in runs]
+        records = instance.get_run_records(dg.RunsFilter(tags=wanted))
+    return [
+        {
+            "run_id": record.dagster_run.run_id,
+            "status": record.dagster_run.status.value,
+            "ended_at": datetime.fromtimestamp(record.end_time, UTC).isoformat() if record.end_time else None,
+        }
+        for record in records
+    ]

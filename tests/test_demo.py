@@ -169,7 +169,7 @@ def test_the_champion_said_the_coming_28_days_of_every_live_series(demo: Demo) -
 
 def test_why_tells_version_time_data_and_reason(demo: Demo) -> None:
     text = demo.ask("why", "demand").stdout
-    assert re.search(r"demand@1 is champion since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 \(promotion\)", text)
+    assert re.search(r"demand@1 is champion since \d{4}-\d\d-\d\d \d\d:\d\d UTC \(promotion\)", text)
     assert "trained: first training: the demo" in text
     assert "demand/training_set v0" in text
     answer = demo.answer("why", "demand")
