@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from platform_assets import names
@@ -16,6 +17,8 @@ from resources.deployment import Settings
 from resources.ledger import Ledger
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import polars as pl
 
 Answer = tuple[dict[str, Any], str]
@@ -99,8 +102,8 @@ def ask_for_retraining(
     return {"model": model, "cause": f"manual/{episode}", "reason": reason, "train_on": given}, text
 
 
-def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[pl.DataFrame, str]:
-    """The champion's last forecast of these series, with the stock level that the source's unit costs imply."""
+def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[pl.DataFrame, dict[str, Any], str]:
+    """The champion's last forecast of these series, with the stock level that the source's unit costs imply; how old it is."""
     import polars as pl
 
     from platform_assets.science.stock_cost import stock_level
@@ -141,13 +144,44 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
         price = f"{over:.0%} of its price, one too few {short:.0%}"
         costs = price if "price" in facts.columns else f"{over:g}, one too few {short:g}"
         about = f"; stock_level: one unit too many costs {costs}; whole units, rounded up"
-    issued_at = said["issued_at"].dt.convert_time_zone(facts.timezone).max()
+    issued_at = said["issued_at"].dt.convert_time_zone(facts.timezone).item(0)
+    age = _age(settings, model, issued_at)
     with pl.Config(
         tbl_rows=56, tbl_cols=20, tbl_hide_dataframe_shape=True, float_precision=2, tbl_hide_column_data_types=True
     ):
         table = str(shown.drop("issued_at", "model_version"))
-    text = "\n".join([f"{model}@{champion.version}, issued {issued_at}{about}", table, *_sums(shown)])
-    return shown, text
+    head = f"{model}@{champion.version}, issued {issued_at}, on sales up to {age['sales_until']}{about}"
+    return shown, age, "\n".join([head, *outdated(age), table, *_sums(shown)])
+
+
+def _age(settings: Settings, model: str, issued_at: datetime) -> dict[str, Any]:
+    """When a forecast was issued, on which sales, and whether newer ones are known by now."""
+    import polars as pl
+
+    from resources.clock import Clock
+
+    known = settings.tables().scan(names.SALES).filter(pl.col(names.KNOWN_AT) <= Clock(settings.now).now())
+    ended_at = known.select(pl.col(names.EVENT_AT).max()).collect().item() or issued_at
+    newest = max(ended_at.astimezone(issued_at.tzinfo), issued_at)
+    behind = (newest.date() - issued_at.date()).days
+    return {
+        "issued_at": issued_at.astimezone(UTC),
+        "sales_until": issued_at.date() - timedelta(days=1),  # a local day is known at the midnight that ends it
+        "newest_sales_on": newest.date() - timedelta(days=1),
+        "days_behind": behind,
+        "refresh": "/".join(names.model_key(model, "predictions")) if behind else None,
+    }
+
+
+def outdated(age: dict[str, Any]) -> list[str]:
+    """A warning where newer sales are known than a forecast was issued on, with what makes a newer one."""
+    days = age["days_behind"]
+    if not days:
+        return []
+    return [
+        f"warning: sales up to {age['newest_sales_on']} are known, {days} day{'s' if days > 1 else ''} more than when it was issued; "
+        f"materialize {age['refresh']} (in the UI: `make dev`) for a newer forecast"
+    ]
 
 
 def _sums(shown: pl.DataFrame) -> list[str]:

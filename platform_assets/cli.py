@@ -156,15 +156,16 @@ def predict(
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the champion's last forecast with the stock level that the stated costs imply."""
-    from platform_assets.answers import predictions_of
+    """Print the champion's last forecast with the stock level that the stated costs imply, and how old it is."""
+    from platform_assets.answers import outdated, predictions_of
 
     settings = settings_at(state, as_json=as_json)
-    frame, text = predictions_of(settings, model, series or [])
+    frame, age, text = predictions_of(settings, model, series or [])
     if csv:
+        print(*outdated(age), sep="\n", end="\n" if age["days_behind"] else "", file=sys.stderr)
         print(frame.write_csv(), end="")
     else:
-        say({"model": model, "state": str(settings.state), "predictions": frame.to_dicts()}, text, as_json)
+        say({"model": model, "state": str(settings.state), **age, "predictions": frame.to_dicts()}, text, as_json)
 
 
 @app.command()
