@@ -206,18 +206,18 @@ def impact(
 def drift(
     model: str,
     evidently: Annotated[
-        Path, typer.Option("--evidently", metavar="FILE", help="Write Evidently's own report to this HTML file.")
-    ],
+        Path | None, typer.Option("--evidently", metavar="FILE", help="Write Evidently's own report to this HTML file.")
+    ] = None,
     python: Annotated[
         Path | None, typer.Option("--evidently-python", help="An interpreter that has Evidently; this one if left out.")
     ] = None,
     state: State = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the champion's reference with the rows issued last, as Evidently does."""
-    from platform_assets.evidently_page import evidently_page
+    """Say what the newest checks of the champion's inputs and results found; with --evidently compare as Evidently does."""
+    from platform_assets.drift_answer import drift_of
 
-    say(*evidently_page(settings_at(state, as_json=as_json), model, evidently, python), as_json)
+    say(*drift_of(settings_at(state, as_json=as_json), model, evidently, python), as_json)
 
 
 @app.command()

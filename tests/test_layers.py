@@ -39,6 +39,7 @@ LAYERS = {
     "platform_assets.serving_ui": 1,
     "platform_assets.process_memory": 1,
     "platform_assets.stopping": 1,
+    "platform_assets.drift_answer": 8,
     "platform_assets.evidently_page": 8,
     "platform_assets.evidently_run": 1,
     "platform_assets.backtest_rows": 7,

@@ -10,6 +10,7 @@ import polars as pl
 
 from platform_assets.science.distances import stability_threshold
 from platform_assets.science.drift_plots import BEFORE, panel
+from platform_assets.science.feature_drift import worst_first
 from platform_assets.science.joint_shift import JointShift
 from platform_assets.science.report_html import PANELS, page, section, table
 from platform_assets.science.report_plots import OURS, WORSE
@@ -51,24 +52,6 @@ def build(report: DriftPage) -> str:
         _figures(ordered),
     ]
     return page(report.title, "\n".join(part for part in parts if part), style=PANELS + STYLE)
-
-
-def worst_first(drift: pl.DataFrame) -> pl.DataFrame:
-    """Drifted features first, by q-value; then by how many times the usual distance; those not judged last."""
-    times = pl.col("statistic") / pl.when(pl.col("usual") > 0).then("usual")
-    return (
-        drift.with_columns(times=times.fill_nan(None), judged=pl.col("q_value").is_not_nan())
-        .sort(
-            "judged",
-            "q_value",
-            "times",
-            "statistic",
-            "feature",
-            descending=[True, False, True, True, False],
-            nulls_last=True,
-        )
-        .drop("times", "judged")
-    )
 
 
 def _findings(findings: Sequence[Finding]) -> str:

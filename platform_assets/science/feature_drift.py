@@ -79,6 +79,24 @@ def feature_drift(
     )
 
 
+def worst_first(drift: pl.DataFrame) -> pl.DataFrame:
+    """Drifted features first, by q-value; then by how many times the usual distance; those not judged last."""
+    times = pl.col("statistic") / pl.when(pl.col("usual") > 0).then("usual")
+    return (
+        drift.with_columns(times=times.fill_nan(None), judged=pl.col("q_value").is_not_nan())
+        .sort(
+            "judged",
+            "q_value",
+            "times",
+            "statistic",
+            "feature",
+            descending=[True, False, True, True, False],
+            nulls_last=True,
+        )
+        .drop("times", "judged")
+    )
+
+
 def benjamini_hochberg(p_values: Floats) -> Floats:
     """Each p-value adjusted for the false discovery rate, in the given order; NaN stays and counts as no test.
 

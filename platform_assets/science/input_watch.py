@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from platform_assets.science import skew
-from platform_assets.science.feature_drift import CATEGORIES, feature_drift
+from platform_assets.science.feature_drift import CATEGORIES, feature_drift, worst_first
 from platform_assets.science.joint_shift import JointShift
 from platform_assets.science.monitoring import Verdict
 from platform_assets.science.skew import Finding
@@ -100,7 +100,8 @@ def judge_inputs(drift: pl.DataFrame, *, champion: str, as_of: date, tolerated: 
     drifted = drift.filter("has_drifted").sort("q_value", "feature")
     worst = ", ".join(drifted["feature"].head(5))
     judged = drift["q_value"].is_not_nan().sum()
-    about = f"{drifted.height} of {judged} features have left their range" + (f": {worst}" if worst else "")
+    told = f": {worst}" if worst else f"; nearest to leaving it: {', '.join(worst_first(drift)['feature'].head(3))}"
+    about = f"{drifted.height} of {judged} features have left their range{told}"
     return Verdict(
         passed=drifted.height <= tolerated,
         champion=champion,

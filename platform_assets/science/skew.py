@@ -132,7 +132,12 @@ def null_skew(
     q_values = benjamini_hochberg(np.array(p_values))
     units = current[unit].n_unique()
     return [
-        Finding("more nulls", name, f"{share:.1%} of {units:,} {unit}", f"{before:.1%} as on past occasions")
+        Finding(
+            "more nulls",
+            name,
+            f"{share:.1%} of {units:,} {unit.removesuffix('_id')}",
+            f"{before:.1%} as on past occasions",
+        )
         for name, share, before, q in zip(columns, now, usual, q_values, strict=True)
         if q < alpha
     ]

@@ -27,7 +27,7 @@ def drifted(*q_values: float) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("q_values", "tolerated", "passed", "told"),
     [
-        ((0.5, 0.2), 0, True, "0 of 2 features have left their range"),
+        ((0.5, 0.2), 0, True, "0 of 2 features have left their range; nearest to leaving it: f1, f0"),
         ((0.5, 0.001), 0, False, "1 of 2 features have left their range: f1"),
         ((0.002, 0.001), 0, False, "2 of 2 features have left their range: f1, f0"),
         ((0.5, 0.001), 1, True, "1 of 2 features"),

@@ -61,6 +61,13 @@ def test_more_rows_without_a_value_than_on_past_occasions_are_found(usual: float
         assert abs(float(found[0].expected.split("%")[0]) / 100 - usual) < 0.03
 
 
+def test_rows_without_a_value_are_counted_in_series() -> None:
+    random = np.random.default_rng(1)
+    before, now = (occasions(random, days, share).rename({"s": "series_id"}) for days, share in ((30, 0.0), (1, 1.0)))
+    (found,) = skew.null_skew(before, now, ["a"], window="day", unit="series_id")
+    assert found.found == "100.0% of 100 series"
+
+
 def test_quiet_occasions_raise_no_alarm_over_many_worlds() -> None:
     """A tenth of the rows without a value, a hundred worlds, two features: at most a few at a rate of one in a hundred."""
     random = np.random.default_rng(2)

@@ -1,0 +1,94 @@
+"""`perennial drift MODEL`: what the newest checks of a champion's inputs and results have found, and where their report lies."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import (
+    COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
+
+from platform_assets import names
+from platform_assets.answers import Answer, check_model
+from platform_assets.errors import ConfigurationError
+from platform_assets.evidently_page import evidently_page
+from platform_assets.why import shown
+
+if TYPE_CHECKING:
+    from resources.deployment import Settings
+
+CHECKS: Final = ("feature_drift", "input_faults", "error")
+
+
+def drift_of(settings: Settings, model: str, evidently: Path | None, python: Path | None) -> Answer:
+    """What has been found; or, where a file for it is named, Evidently's own report of the same rows."""
+    return newest_drift(settings, model) if evidently is None else evidently_page(settings, model, evidently, python)
+
+
+def newest_drift(settings: Settings, model: str) -> Answer:
+    """The newest verdict of each check of `MODEL/monitoring`, as it was kept, with the report of the day.
+
+    Raises: ConfigurationError where there is no champion, or nothing has watched it yet.
+    """
+    check_model(model)
+    champion = settings.ledger().champion(model)
+    if champion is None:
+        raise ConfigurationError(f"{model} has no champion yet: nothing to compare", hint="run `make demo`")
+    found = {name: verdict for name in CHECKS if (verdict := _newest(settings, model, name)) is not None}
+    if not found:
+        raise ConfigurationError(
+            f"nothing has watched {model} yet", hint=f"materialize {model}/monitoring in the UI (`make dev`)"
+        )
+    newest = max(found.values(), key=lambda verdict: verdict["at"])
+    key = f"reports/{model}/drift/{newest['champion']}-{newest['as_of']}.html"
+    page = settings.artifacts().uri(key) if key in settings.artifacts().keys(f"reports/{model}/drift") else None
+    answer = {
+        "model": model,
+        "state": str(settings.state),
+        "champion": champion.version,
+        "checks": found,
+        "report": page,
+    }
+    return answer, _told(answer, newest)
+
+
+def _newest(settings: Settings, model: str, check: str) -> dict[str, Any] | None:
+    """The newest completed evaluation of a check; None where there is none."""
+    home = settings.dagster_home()
+    if not (home / "dagster.yaml").exists():
+        return None
+    key = dg.AssetCheckKey(dg.AssetKey(names.model_key(model, "monitoring")), check)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        records = instance.event_log_storage.get_asset_check_execution_history(
+            key, limit=1, status=set(COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES)
+        )
+    return _verdict(records[0]) if records else None
+
+
+def _verdict(record: AssetCheckExecutionRecord) -> dict[str, Any]:
+    evaluation = record.evaluation
+    metadata = {} if evaluation is None else evaluation.metadata
+    told = {name: getattr(metadata.get(name), "value", None) for name in ("champion", "as_of")}
+    return {
+        "passed": record.status is AssetCheckExecutionRecordStatus.SUCCEEDED,
+        "found": "" if evaluation is None else evaluation.description,
+        **told,
+        "at": datetime.fromtimestamp(record.create_timestamp, UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _told(answer: dict[str, Any], newest: dict[str, Any]) -> str:
+    model, champion = answer["model"], answer["champion"]
+    lines = [f"{model}@{newest['champion']}, with data up to {newest['as_of']}; checked {shown(newest['at'])}"]
+    if newest["champion"] != champion:
+        lines.append(f"  champion by now is {model}@{champion}, which nothing has watched yet")
+    lines += [
+        f"  {name:<14} {'passed' if verdict['passed'] else 'FAILED'}: {verdict['found']}"
+        for name, verdict in answer["checks"].items()
+    ]
+    return "\n".join([*lines, f"  {'report':<14} {answer['report'] or 'not kept'}"])

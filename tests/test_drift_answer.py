@@ -1,0 +1,79 @@
+"""What `perennial drift MODEL` says without Evidently: the newest verdicts as they were kept, and where their report lies."""
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from platform_assets import names
+from platform_assets.drift_answer import drift_of
+from platform_assets.errors import ConfigurationError
+from platform_assets.science.monitoring import Verdict
+from resources.deployment import Settings
+
+MONITORING = dg.AssetKey(names.model_key("demand", "monitoring"))
+AT = datetime(2026, 2, 25, 4, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A state with a champion, and a Dagster home in which nothing has run."""
+    settings = Settings.local(tmp_path, "simulator")
+    settings.ledger().promote("demand", from_version=None, to_version="1", reason="first", evidence={}, at=AT)
+    settings.dagster_home().mkdir(parents=True)
+    (settings.dagster_home() / "dagster.yaml").write_text("")
+    return settings
+
+
+def keep(settings: Settings, check: str, *, passed: bool, about: str, on: date) -> None:
+    """A verdict, as a run of the monitoring keeps it."""
+    verdict = Verdict(passed=passed, champion="1", as_of=on, statistic=1.0, threshold=0.0, about=about)
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=MONITORING,
+        check_name=check,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=about,
+        metadata={name: dg.MetadataValue.text(str(value)) for name, value in verdict.metadata.items()},
+    )
+    with dg.DagsterInstance.from_config(str(settings.dagster_home())) as instance:
+        instance.report_runless_asset_event(evaluation)
+
+
+def test_the_newest_verdict_of_each_check_is_told_with_its_page(settings: Settings) -> None:
+    keep(settings, "feature_drift", passed=True, about="0 of 2 features have left their range", on=date(2026, 2, 17))
+    for check, passed, about in (
+        ("feature_drift", False, "1 of 2 features have left their range: price"),
+        ("input_faults", True, "columns are as ever"),
+        ("error", False, "lower coverage since 2026-01-23"),
+    ):
+        keep(settings, check, passed=passed, about=about, on=date(2026, 2, 24))
+    answer, text = drift_of(settings, "demand", None, None)
+    head, *lines = text.splitlines()
+    assert head.startswith("demand@1, with data up to 2026-02-24; checked 20")
+    assert lines == [
+        "  feature_drift  FAILED: 1 of 2 features have left their range: price",
+        "  input_faults   passed: columns are as ever",
+        "  error          FAILED: lower coverage since 2026-01-23",
+        "  report         not kept",
+    ]
+    page = settings.artifacts().put("reports/demand/drift/1-2026-02-24.html", b"<html>")
+    answer, text = drift_of(settings, "demand", None, None)
+    assert text.endswith(f"  report         {page}")
+    assert json.loads(json.dumps(answer))["checks"]["error"]["passed"] is False
+
+
+def test_a_champion_that_nothing_has_watched_is_told(settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="nothing has watched demand yet") as told:
+        drift_of(settings, "demand", None, None)
+    assert "demand/monitoring" in str(told.value)
+    keep(settings, "error", passed=True, about="fine", on=date(2026, 2, 24))
+    settings.ledger().promote("demand", from_version="1", to_version="2", reason="better", evidence={}, at=AT)
+    assert "champion by now is demand@2, which nothing has watched yet" in drift_of(settings, "demand", None, None)[1]
+
+
+def test_without_a_champion_there_is_nothing_to_say(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="demand has no champion yet"):
+        drift_of(Settings.local(tmp_path, "simulator"), "demand", None, None)
