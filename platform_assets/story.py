@@ -107,10 +107,9 @@ def reckoning(settings: Settings, model: str, instance: dg.DagsterInstance) -> d
     from platform_assets.story_worth import drawn, worth
 
     found, ledger = worth(settings, model), settings.ledger()
-    asked, first_on = waiting(ledger, instance, model), weeks(settings)[1][0]
+    asked = waiting(ledger, instance, model)
     answered = [cause for cause in ledger.causes(model) if [cause.trigger, cause.episode] not in asked]
-    after = [(cause.at.date() - first_on) // WEEK for cause in answered]
-    plotted = drawn(settings, found["weeks"], [number for number in after if number > 0])
+    plotted = drawn(settings, model, found["weeks"], answered)
     return {**found, "fault": cost_of_fault(settings, model), "asked": asked, "plot": plotted}
 
 

@@ -13,9 +13,13 @@ from platform_assets.story import ARRIVES_AT, FAULT_WEEKS, SHOCK_WEEK, WEEK, WEE
 from resources.deployment import Settings, resources_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
     from platform_assets.components.model_spec import ModelSpec
+    from platform_assets.science.story_plot import Training
+    from resources.ledger_rows import Cause, Decision
 
 FIRST: Final = "1"  # the model version that stands still
 
@@ -34,12 +38,12 @@ def worth(settings: Settings, model: str) -> dict[str, Any]:
         return _worth(spec_of(model), context.resources, days)
 
 
-def drawn(settings: Settings, weeks_lived: list[dict[str, Any]], trained_after: list[int]) -> str:
-    """Where the plot of these weeks lies."""
+def drawn(settings: Settings, model: str, weeks_lived: list[dict[str, Any]], answered: Sequence[Cause]) -> str:
+    """Where the plot of these weeks lies; `answered`: the causes of retrainings that have had their run."""
     from platform_assets.science.bootstrap import Interval
     from platform_assets.science.story_plot import LivedWeek, plot
 
-    nan = float("nan")
+    nan, ledger, first_on = float("nan"), settings.ledger(), weeks(settings)[1][0]
     lived = [
         LivedWeek(
             week["week"],
@@ -50,8 +54,42 @@ def drawn(settings: Settings, weeks_lived: list[dict[str, Any]], trained_after: 
         )
         for week in weeks_lived
     ]
-    page = plot(lived, fault_weeks=FAULT_WEEKS, shock_week=SHOCK_WEEK, trained_after=trained_after)
+    page = plot(
+        lived,
+        model=model,
+        first_on=first_on,
+        fault_weeks=FAULT_WEEKS,
+        shock_week=SHOCK_WEEK,
+        alarms=alarms_since(first_on, ledger.causes(model)),
+        trainings=trainings_since(first_on, answered, ledger.decisions(model, kind="gate")),
+    )
     return settings.artifacts().put("reports/story.svg", page.encode())
+
+
+def alarms_since(first_on: date, causes: Sequence[Cause]) -> list[date]:
+    """The first day of each alarm of these weeks that has asked for a retraining."""
+    from platform_assets.science.retraining_evidence import alarm_began
+
+    began = {alarm_began(cause.trigger, cause.episode) for cause in causes}
+    return sorted(on for on in began if on is not None and on >= first_on)
+
+
+def trainings_since(first_on: date, answered: Sequence[Cause], judged: Sequence[Decision]) -> list[Training]:
+    """The retrainings of these weeks, each with what the gate said of its version."""
+    from platform_assets.science.story_plot import Training
+
+    decisions = {one.evidence.get("trained because"): one for one in judged}
+    found = list[Training]()
+    for cause in answered:
+        on, decision = cause.at.date(), decisions.get(cause.reason)
+        if on < first_on + WEEK:  # the first ones
+            continue
+        if decision is None:
+            found.append(Training(on))
+        else:
+            version, promotes = decision.evidence["version"], decision.evidence["promotes"]
+            found.append(Training(on, version, decision.answer, is_promoted=promotes))
+    return found
 
 
 def _worth(spec: ModelSpec, res: Any, days: dict[int, tuple[date, date]]) -> dict[str, Any]:

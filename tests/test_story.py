@@ -14,7 +14,8 @@ import polars as pl
 import pytest
 import yaml
 
-from platform_assets import names, story
+from platform_assets import names, story, story_worth
+from platform_assets.science.story_plot import Training
 from resources.deployment import Settings
 from resources.kept_files import ARRIVING_FOLDER
 from resources.ledger import Ledger
@@ -138,6 +139,24 @@ def test_what_no_run_has_answered_waits(tmp_path: Path) -> None:
         tags = {names.TAG_MODEL: "demand", names.TAG_CAUSE: cause_tag("error", "1/2026-01-27")}
         instance.create_run_for_job(dg.job(name="retraining")(lambda: None), tags=tags)
         assert story.waiting(ledger, instance, "demand") == [["follow_up", "error/1/2026-01-27/3w"]]
+
+
+def test_alarms_and_retrainings_of_the_weeks_stand_on_their_days_with_the_gates_answer(tmp_path: Path) -> None:
+    ledger, first_on = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}"), date(2025, 12, 31)
+    for trigger, episode, at in (
+        ("manual", "1", datetime(2025, 12, 30, tzinfo=UTC)),  # before the weeks
+        ("error", "1/2026-01-27", datetime(2026, 2, 4, 4, tzinfo=UTC)),
+        ("follow_up", "error/1/2026-01-27/3w", datetime(2026, 2, 25, 4, tzinfo=UTC)),
+    ):
+        ledger.fire("demand", trigger, episode, reason=f"because {trigger}", at=at, evidence={})
+    evidence = {"version": "2", "promotes": False, "trained because": "because error"}
+    ledger.record_decision("gate", "demand", "undecided", reasons=["noise"], evidence=evidence, at=datetime.now(UTC))
+    causes, judged = ledger.causes("demand"), ledger.decisions("demand", kind="gate")
+    assert story_worth.alarms_since(first_on, causes) == [date(2026, 1, 27)]
+    assert story_worth.trainings_since(first_on, causes, judged) == [
+        Training(date(2026, 2, 4), "2", "undecided", is_promoted=False),
+        Training(date(2026, 2, 25)),
+    ]
 
 
 def test_the_weeks_make_nothing_stale_and_other_days_do(tmp_path: Path) -> None:
