@@ -13,10 +13,11 @@ costs only what it needs.
 """
 
 import argparse
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from benchmarks.policy_grid_candidates import CANDIDATES, FIXED, POLICIES, PROMOTES, PROMOTING
+from benchmarks.policy_grid_candidates import CANDIDATES, POLICIES, RIVALS, gate_of
 from benchmarks.policy_grid_table import (
     BLOCKS,
     CROSS_FITTED,
@@ -54,7 +55,6 @@ from platform_assets.science.train_on import EVENLY
 
 SCENARIOS: Final = ("none", "step", "elastic", "weekly", "pricehike", "fault")
 OTHERS: Final = ("trend", "covshift", "disp", "supply", "dup")
-RIVALS: Final = ("weekly", "monthly", UNGATED, "quarterly", "psi")
 PRICE: Final = 0.02  # of a training, as a share of never's average week
 Fits = dict[tuple[Any, ...], tuple[list[lgb.Booster], float]]
 
@@ -82,17 +82,11 @@ class Cell:
             boosters, seconds = self._fitted(fit)
             found = self.life.scored(boosters, fit[0])
             self.folder.mkdir(parents=True, exist_ok=True)
-            found.results.write_parquet(sums)
-            temporary = losses.with_name(f".{losses.name}")
+            _put(sums, found.results.write_parquet)
             # True losses only where they are others than those on what was recorded.
             true = found.seen[:0] if np.array_equal(found.seen, found.true) else found.true
-            np.savez_compressed(
-                temporary,
-                seconds=np.float64(seconds),
-                seen=found.seen.astype(np.float32),
-                true=true.astype(np.float32),
-            )
-            temporary.replace(losses)
+            kept = {"seen": found.seen.astype(np.float32), "true": true.astype(np.float32)}
+            _put(losses, partial(np.savez_compressed, seconds=np.float64(seconds), **kept))
         with np.load(losses) as kept:
             seen = kept["seen"].astype(np.float64)
             true = kept["true"].astype(np.float64) if "true" in kept and len(kept["true"]) else seen
@@ -169,6 +163,13 @@ class _Lazily(History):
         return self.make(training)
 
 
+def _put(file: Path, write: Callable[[Path], object]) -> None:
+    """The whole file or none, whoever else writes it."""
+    temporary = file.with_name(f".{os.getpid()}-{file.name}")
+    write(temporary)
+    temporary.replace(file)
+
+
 def _fit_of(one: Training) -> tuple[int, int | None, int, float]:
     """What tells one fit from another: before which week, and what it learned from."""
     on = one.on
@@ -194,16 +195,16 @@ def outcomes(cell: Cell, policies: Sequence[str], every: int) -> Iterator[pl.Dat
     if every:
         blocks = list(range(LEAD, count, every))
         loss = np.stack([np.add.reduceat(true(Training(at, EVENLY)), blocks, axis=0) for at in blocks])
-        np.savez_compressed(cell.folder / BLOCKS, loss=loss, price=np.float64(price))
+        _put(cell.folder / BLOCKS, partial(np.savez_compressed, loss=loss, price=np.float64(price)))
         matrix = Losses(tuple(cell.life.starts[at] for at in blocks), loss, loss[0], np.zeros(len(blocks)))
         _, schedule = backtest.best_schedule(matrix.summed(), price)
         yield row(IN_SAMPLE, len(schedule), len(schedule), backtest.scheduled(loss, schedule).sum(axis=0))
         lost, trainings = backtest.cross_fitted(matrix, price, seed=cell.seed)
         yield row(CROSS_FITTED, trainings, trainings, lost)
     for name in policies:
-        gate = GatePolicy.from_mapping({**cell.life.spec.gate, **(PROMOTES if name in PROMOTING else {})})
+        gate = GatePolicy.from_mapping({**cell.life.spec.gate, **gate_of(name)})
         policy = RetrainingPolicy.from_mapping(POLICIES[name])
-        found = replay(cell.history(by_psi=name == "psi"), policy, gate, seed=cell.seed)
+        found = replay(cell.history(by_psi=name.startswith("psi")), policy, gate, seed=cell.seed)
         made = {LEAD: first} | {at: Training(at, on) for at, on in zip(found.trained, found.trained_on, strict=True)}
         lost = np.stack([true(made[int(found.answers[week])])[week] for week in weeks])
         yield row(name, len(found.trained), len(found.promoted), lost.sum(axis=0))
@@ -231,7 +232,7 @@ def fill(said: argparse.Namespace, todo: Sequence[tuple[int, int, str]], tell: C
         found += [
             one for one in outcomes(cell, names, 0 if scenario == RAW else said.every) if one["policy"][0] not in has
         ]
-        pl.concat(found).write_parquet(file)
+        _put(file, pl.concat(found).write_parquet)
         now, made = time.monotonic(), made + 1
         left = (now - began) / made * (len(todo) - number - 1)
         tell(
@@ -242,7 +243,7 @@ def fill(said: argparse.Namespace, todo: Sequence[tuple[int, int, str]], tell: C
 def main() -> None:
     """Fill the grid, then print its tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--worlds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--worlds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of trainings")
     parser.add_argument("--skus", type=int, default=40, help="of each of the five stores")
     parser.add_argument("--rows", type=int, default=5_000, help="that a training is fitted on")
@@ -252,8 +253,10 @@ def main() -> None:
     parser.add_argument(
         "--scenarios", nargs="+", default=[*SCENARIOS, RAW], choices=[*SCENARIOS, RAW, *OTHERS], metavar="NAME"
     )
-    parser.add_argument("--policies", nargs="*", default=[*FIXED, *CANDIDATES], choices=list(POLICIES), metavar="NAME")
-    parser.add_argument("--choosing", type=int, nargs="*", default=[0, 1], help="worlds that policies are chosen on")
+    parser.add_argument("--policies", nargs="*", default=[*RIVALS, *CANDIDATES], choices=list(POLICIES), metavar="NAME")
+    parser.add_argument(
+        "--choosing", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="worlds that policies are chosen on"
+    )
     parser.add_argument("--default", choices=list(CANDIDATES), metavar="NAME", help="instead of the chosen one")
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps what was made")
     parser.add_argument("--table", action="store_true", help="only print what there is")
@@ -272,11 +275,13 @@ def main() -> None:
     if choosing.worlds:
         print_block("chosen on", choosing, scenarios)
         best = best or chosen(choosing, CANDIDATES, scenarios)
-        print(f"\nchosen: `{best}`")
+        print(
+            f"\nchosen: {f'`{best}`' if best else 'none; no candidate that was run trains so seldom and costs so little'}"
+        )
     if judging.worlds:
         print_block("judged on", judging, scenarios)
         if best is not None and best in judging.policies(scenarios):
-            print_verdict(judging, best, RIVALS, scenarios)
+            print_verdict(judging, best, [*RIVALS, UNGATED], scenarios)
 
 
 if __name__ == "__main__":

@@ -18,28 +18,30 @@ DEAR: Final[Mappings] = {  # to try: many trainings
 ERRORS: Final[Mapping[str, Any]] = {"when": ["error", {"staleness": 90}], "follow_up_weeks": [3, 7]}
 EVENLY: Final[Mapping[str, Any]] = {**ERRORS, "after_alarm": {}}
 WEEKS_8: Final[Mapping[str, Any]] = {"when": ["error", {"staleness": 55}]}
-CANDIDATES: Final[Mappings] = {
-    "dense, 7 days": {**ERRORS, "settle_days": 7},
+TRIED: Final[Mappings] = {
     "evenly, 7 days": {**EVENLY, "settle_days": 7},
     "dense, 14 days": {**ERRORS, "settle_days": 14},
     "evenly, 14 days": {**EVENLY, "settle_days": 14},
-    "evenly, 21 days": {**EVENLY, "settle_days": 21},
-    "dense, at once, 8 weeks": {**ERRORS, **WEEKS_8, "settle_days": 0},
     "dense, 14 days, 8 weeks": {**ERRORS, **WEEKS_8, "settle_days": 14},
     "evenly, 14 days, 8 weeks": {**EVENLY, **WEEKS_8, "settle_days": 14},
-    "evenly, 21 days, 8 weeks": {**EVENLY, **WEEKS_8, "settle_days": 21},
+    "evenly, at once, 8 weeks": {**EVENLY, **WEEKS_8, "settle_days": 0},
 }
-PROMOTES: Final = {"undecided": "promote"}  # of the gate: what cannot be told from the champion replaces it
-PROMOTING: Final[Mappings] = {
-    f"{name}, promotes": {**FIXED, **CANDIDATES}[name]
-    for name in (
-        "monthly",
-        "quarterly",
-        "dense, 7 days",
-        "evenly, 7 days",
-        "dense, 14 days",
-        "evenly, 14 days",
-        "evenly, 14 days, 8 weeks",
-    )
+GATES: Final[Mapping[str, Mapping[str, Any]]] = {  # what becomes of the undecided, by the ending of a policy's name
+    "": {"undecided": "keep"},
+    ", by estimate": {"undecided": "by_estimate"},
+    ", promotes": {"undecided": "promote"},
 }
-POLICIES: Final[Mappings] = {**FIXED, **CANDIDATES, **PROMOTING, **DEAR}
+
+
+def _gated(policies: Mappings) -> Mappings:
+    return {f"{name}{gate}": policy for gate in GATES for name, policy in policies.items()}
+
+
+CANDIDATES: Final[Mappings] = _gated(TRIED)
+RIVALS: Final[Mappings] = _gated(FIXED)
+POLICIES: Final[Mappings] = {**RIVALS, **CANDIDATES, **_gated(DEAR)}
+
+
+def gate_of(name: str) -> Mapping[str, Any]:
+    """What a policy's gate does with the undecided."""
+    return GATES[next(gate for gate in reversed(GATES) if name.endswith(gate))]
