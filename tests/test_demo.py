@@ -496,8 +496,8 @@ def test_a_failed_check_is_told_with_what_it_found() -> None:
 
 def test_a_policy_is_told_in_words() -> None:
     told = invoke("policy", "explain", "demand").stdout
-    assert "the newest label of the last training is 91 days old" in told
-    assert "Nothing but a request is heard within 21 days" in told
+    assert "the newest sales that the last training learned from are 91 days old" in told
+    assert "Within 21 days of the last retraining nothing but a request by hand is heard" in told
     assert json.loads(invoke("policy", "explain", "demand", "--json").stdout)["model"] == "demand"
 
 
