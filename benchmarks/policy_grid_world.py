@@ -26,6 +26,7 @@ from platform_assets.science.landing import period_end
 from platform_assets.science.point_in_time import View, join
 from platform_assets.science.quarantine import series_id
 from platform_assets.science.simulate import Scenario, SimulatorConfig, simulate
+from platform_assets.science.source import Source
 from platform_assets.science.tasks import TASKS
 from platform_assets.science.train_on import TrainOn
 
@@ -88,9 +89,15 @@ def read_spec() -> ModelSpec:
     return replace(spec, features=columns.plain(spec.features))
 
 
+@cache
+def simulator() -> Source:
+    """What is known of the source."""
+    return source_facts(Path(__file__).parents[1] / "platform_assets" / "defs" / "data" / "simulator")
+
+
 def sold_of(world: int, scenario: str, size: Size, starts_on: date, onset_on: date) -> Sold:
     """A world's sales and features; under a fault the true sales are those of the same world without it."""
-    source = source_facts(Path(__file__).parents[1] / "platform_assets" / "defs" / "data" / "simulator")
+    source = simulator()
     name = scenario.split(",", maxsplit=1)[0]
     shape = {"stores": STORES, "skus": size.skus, "days": size.days, "starts_on": starts_on, "seed": world}
     changed = () if name == "none" else (Scenario(name, onset_on),)
@@ -154,7 +161,8 @@ class Life:
         self.judged = judged.select(*KEYS, *self.spec.features, "units", "true", known=pl.col("units").fill_null(0.0))
         learned = self.joined(self._pool()).filter(pl.col("units").is_not_null())
         self.pool = learned.select(*KEYS, *self.spec.features, "units", "label_known_at")
-        self.cuts: tuple[datetime, ...] = tuple(self.judged["issued_at"].unique().sort().to_list())
+        ends = pl.DataFrame({"on": origins}).select(period_end(pl.col("on"), simulator())).to_series()
+        self.cuts: tuple[datetime, ...] = tuple(ends)  # a week in which nothing can be asked is one too
         self.week = pl.Series(self.cuts).search_sorted(self.judged["issued_at"]).to_numpy()
         names = self.sold.true["series_id"].unique().sort()
         self.series = names.search_sorted(self.judged["series_id"]).to_numpy()

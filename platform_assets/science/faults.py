@@ -27,6 +27,8 @@ UNITS_RATIO: Final = 4.0  # up or down; dozens, tens and cents are 10 and more, 
 UNITS_SPREADS: Final = 6.0  # robust standard deviations of the segment's own logarithm beside the chain's
 AGAIN_RATIO: Final = 3.0  # and these two within a week of what is doubted already: a fault seldom lasts a day
 AGAIN_SPREADS: Final = 3.0
+RUN: Final = 4  # periods in a row that are judged together
+OLDER_REACH: Final = (0.02, 0.98)  # of the periods before the last known ones: who comes back to them is not at fault
 ALONE_RATIO: Final = 2.0  # by which it has left its own past too: where all others have left theirs, it is not at fault
 REPEATS_RATIO: Final = 1.6  # lines of a receipt over their usual number; every line twice is 2
 REPEATS_SPREADS: Final = 8.0
@@ -143,6 +145,32 @@ def find(
     return sorted(found)
 
 
+@dataclass(frozen=True)
+class _Beside:
+    """A segment's logarithm over the chain's in its last known periods and the judged one, from its usual place.
+
+    `spread`: of that, usually. `own`: the judged one's over its own past alone. `older`: between which it was in the periods
+    before those; None where they are too few.
+    """
+
+    number: int
+    shifts: Array
+    spread: float
+    own: float
+    older: tuple[float, ...] | None
+
+    @property
+    def shift(self) -> float:
+        return float(self.shifts[-1])
+
+    def is_far(self, least: float, spreads: float) -> bool:
+        """So many spreads off, of the judged one alone or of the last ones together that are off by so much at least."""
+        run = math.copysign(1.0, self.shift) * self.shifts[: -RUN - 1 : -1]
+        ends = np.flatnonzero(run <= least)
+        run = run[: ends[0]] if len(ends) else run
+        return any(run[:count].sum() > spreads * math.sqrt(count) * self.spread for count in range(1, len(run) + 1))
+
+
 class _Chain:
     """What is known of every segment and period so far; arrays are (periods, segments), NaN is unknown or closed."""
 
@@ -223,27 +251,26 @@ class _Chain:
         week = [n for n in window if (self.periods[at] - self.periods[n]).days <= 7]
         outside: list[int] = []
         while True:
-            rests = {number: told for number, *told in self._beside(self.rest, at, window, outside)}
+            rests = {one.number: one for one in self._beside(self.rest, at, window, outside)}
             found: list[tuple[float, int]] = []
-            for number, shift, spread, own in self._beside(self.units, at, window, outside):
-                shift_of_rest, spread_of_rest, _ = rests.get(number, (0.0, 0.0, 0.0))
-                is_again = self.doubted[week, number].any()
+            for one in self._beside(self.units, at, window, outside):
+                rest = rests.get(one.number, _Beside(one.number, np.zeros(1), 0.0, 0.0, None))
+                is_again = self.doubted[week, one.number].any()
                 ratio, spreads = (AGAIN_RATIO, AGAIN_SPREADS) if is_again else (UNITS_RATIO, UNITS_SPREADS)
-                is_far = abs(shift) > spreads * spread or abs(shift_of_rest) > spreads * spread_of_rest
-                direction = math.copysign(1.0, shift)
-                is_large = min(abs(shift), direction * shift_of_rest) > math.log(ratio)
-                if is_far and is_large and direction * own > math.log(ALONE_RATIO):
-                    found.append((shift, number))
+                is_far = any(told.is_far(math.log(ratio), spreads) for told in (one, rest))
+                direction = math.copysign(1.0, one.shift)
+                has_left = one.older is None or not one.older[0] <= one.shift <= one.older[1]
+                is_large = min(abs(one.shift), direction * rest.shift) > math.log(ratio)
+                if is_far and is_large and has_left and direction * one.own > math.log(ALONE_RATIO):
+                    found.append((one.shift, one.number))
             if not found:
                 return
             shift, number = max(found, key=lambda one: abs(one[0]))
             outside.append(number)
             yield number, math.exp(shift)
 
-    def _beside(
-        self, table: Array, at: int, window: NDArray[np.int64], outside: Sequence[int]
-    ) -> "Iterable[tuple[int, float, float, float]]":
-        """Of each segment that can be judged: its logarithm over the chain's, the usual spread of that, and over its own past."""
+    def _beside(self, table: Array, at: int, window: NDArray[np.int64], outside: Sequence[int]) -> "Iterable[_Beside]":
+        """Each segment that can be judged."""
         past = self._recent(table, window)
         judged = np.flatnonzero((~np.isnan(past)).sum(axis=0) >= self.needed)
         judged = np.setdiff1d(judged[self.series[at, judged] > 0], outside)
@@ -255,13 +282,17 @@ class _Chain:
         for place, number in enumerate(judged):
             others = np.delete(own, place, axis=1) if len(judged) <= _FEW else own
             # Of a segment that has been doubted for weeks these are older days than the others' last ones.
-            is_both = ~np.isnan(others).all(axis=1) & is_own[:, place] & ~np.isnan(own[:, place])
+            is_known = ~np.isnan(others).all(axis=1) & ~np.isnan(own[:, place])
+            is_both = is_known & is_own[:, place]
             if not is_both[-1] or is_both.sum() < self.needed:
                 continue
-            beside = own[is_both, place] - np.nanmedian(others[is_both], axis=1)
-            usual = float(np.median(beside[:-1]))
-            spread = _MAD * float(np.median(np.abs(beside[:-1] - usual)))
-            yield int(number), float(beside[-1]) - usual, spread, float(own[-1, place])
+            beside = own[is_known, place] - np.nanmedian(others[is_known], axis=1)
+            is_last = is_own[is_known, place]
+            usual = float(np.median(beside[is_last][:-1]))
+            spread = _MAD * float(np.median(np.abs(beside[is_last][:-1] - usual)))
+            older = beside[~is_last] - usual
+            reach = tuple(np.quantile(older, OLDER_REACH)) if len(older) >= self.needed else None
+            yield _Beside(int(number), beside[is_last] - usual, spread, float(own[-1, place]), reach)
 
     def _repeated(self, at: int, window: NDArray[np.int64]) -> "Iterable[tuple[int, float]]":
         """Segments with more lines a receipt than they ever have."""

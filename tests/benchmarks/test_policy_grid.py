@@ -152,6 +152,7 @@ def test_what_is_judged_is_what_the_platform_would_issue(lives: tuple[Life, Life
         labels.attach(asked, life.sold.true.lazy()).drop_nulls("units").select(asked.columns[:3])
     )
     assert asked.height > life.judged.height > 0.98 * asked.height  # who has nothing to sell is not judged
+    assert {*life.judged["issued_at"].unique()} == {*life.cuts}
 
 
 def test_a_training_learns_from_what_was_known(lives: tuple[Life, Life]) -> None:

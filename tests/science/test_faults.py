@@ -83,6 +83,28 @@ def test_a_long_fault_is_found_to_its_last_day() -> None:
     assert found(over("b", range(40, 85), TEN), days=90) == [("b", day, "units") for day in range(40, 85)]
 
 
+@pytest.mark.parametrize("factor", [10.0, 0.1])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_store_that_varies_much_is_found_by_days_in_a_row(seed: int, factor: float) -> None:
+    """No day of it lies six deviations off; believed for weeks, the wrong sums would be the usual ones and the right ones wrong."""
+    noise = np.exp(0.45 * np.random.default_rng(seed).normal(size=DAYS))
+    level = np.where(np.isin(np.arange(DAYS), SPELL), factor, 1.0)
+    days = [
+        day for _, day, _ in found({("d", day): {"units": noise[day] * level[day]} for day in range(DAYS)}, seed=seed)
+    ]
+    assert set(range(SPELL.start + 3, SPELL.stop)) <= {*days} <= {*SPELL}
+
+
+def test_who_comes_back_to_what_was_usual_before_is_not_at_fault() -> None:
+    """A store that grew day by day to six times, such as a resort's, and loses it at once at the season's end."""
+    days, level = 150, np.ones(150)
+    level[60:90], level[90:115] = np.linspace(1.0, 6.0, 30), 6.0
+    change = {("b", day): {"units": float(level[day])} for day in range(days)}
+    assert found(change, days=days) == []
+    wrong = found(change | over("b", range(146, 149), {"units": 20.0}), days=days)
+    assert wrong == [("b", day, "units") for day in range(146, 149)]
+
+
 def test_two_stores_tell_which_one() -> None:
     sums = totals(sales(over("a", SPELL, TEN), names=("a", "b")), 0)
     assert {one.segment for one in find(sums.clear(), sums)} == {"a"}
