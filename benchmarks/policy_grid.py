@@ -25,7 +25,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from benchmarks.policy_grid_candidates import CANDIDATES, POLICIES, RIVALS, gate_of
+from benchmarks.policy_grid_candidates import CANDIDATES, POLICIES, RIVALS, USUAL, gate_of
 from benchmarks.policy_grid_table import (
     BLOCKS,
     CROSS_FITTED,
@@ -253,11 +253,11 @@ def main() -> None:
     parser.add_argument(
         "--scenarios", nargs="+", default=[*SCENARIOS, RAW], choices=[*SCENARIOS, RAW, *OTHERS], metavar="NAME"
     )
-    parser.add_argument("--policies", nargs="*", default=[*RIVALS, *CANDIDATES], choices=list(POLICIES), metavar="NAME")
+    parser.add_argument("--policies", nargs="*", default=USUAL, choices=list(POLICIES), metavar="NAME")
     parser.add_argument(
         "--choosing", type=int, nargs="*", default=[0, 1, 2, 3, 4], help="worlds that policies are chosen on"
     )
-    parser.add_argument("--default", choices=list(CANDIDATES), metavar="NAME", help="instead of the chosen one")
+    parser.add_argument("--default", choices=list(POLICIES), metavar="NAME", help="instead of the chosen one")
     parser.add_argument("--state", type=Path, required=True, help="folder that keeps what was made")
     parser.add_argument("--table", action="store_true", help="only print what there is")
     said = parser.parse_args()

@@ -93,7 +93,7 @@ MORE = """
   # What else may stand here, with examples; all of it has a default (README, Your own model).
   # features: [level, mean_28, weekday_mean_target]  # of the service, all if left out; `perennial features list`
   # parameters: {rounds: 300, leaves: 15}  # those of DEFAULTS in train.py
-  # gate: {min_improvement: 0.01, undecided: keep}  # a candidate must be better by 1%
+  # gate: {min_improvement: 0.01, undecided: keep}  # a candidate must be better by 1%, beyond noise
   # retraining: {when: [drift, error, {new_data: {rows: 5000}}, {staleness: 28}], cooldown_days: 7}
   # tuning: {search: bayesian, trials: 20, space: {leaves: {low: 7, high: 63, integer: true}}}
 """

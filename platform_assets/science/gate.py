@@ -36,7 +36,7 @@ class GatePolicy:
     min_rows: int = 50
     min_series: int = 5
     min_segment_series: int = 20
-    undecided: Undecided = "keep"
+    undecided: Undecided = "by_estimate"
     requires_contract: bool = True
 
     def __post_init__(self) -> None:

@@ -89,9 +89,13 @@ def segments(*improvements: Interval, series: int = 100) -> tuple[SegmentEvidenc
 )
 def test_truth_table(change: dict, policy: dict, answer: str, promotes: bool, reason: str) -> None:
     evidence = replace(GOOD, **change)
-    found = decide(evidence, GatePolicy.from_mapping(policy))
+    found = decide(evidence, GatePolicy.from_mapping({"undecided": "keep", **policy}))
     assert (found.answer, found.promotes, found.against) == (answer, promotes, evidence.against)
     assert re.search(reason, " | ".join(found.reasons)), found.reasons
+
+
+def test_unless_said_otherwise_the_undecided_goes_by_its_estimate() -> None:
+    assert GatePolicy.from_mapping({}) == GatePolicy(undecided="by_estimate")
 
 
 def test_every_veto_is_told() -> None:
