@@ -276,7 +276,7 @@ def main() -> None:
         print_block("chosen on", choosing, scenarios)
         best = best or chosen(choosing, CANDIDATES, scenarios)
         print(
-            f"\nchosen: {f'`{best}`' if best else 'none; no candidate that was run trains so seldom and costs so little'}"
+            f"\nchosen: {f'`{best}`' if best else 'none: no candidate trains as seldom and costs as little under `none`, or it was not run'}"
         )
     if judging.worlds:
         print_block("judged on", judging, scenarios)

@@ -19,6 +19,7 @@ ELSEWHERE: Final = (
 BESTS: Final = (IN_SAMPLE, CROSS_FITTED, ELSEWHERE)
 UNGATED: Final = "monthly, no gate"  # as it is usually done
 BLOCKS: Final = "blocks.npz"  # losses of the trainings that the best schedule is made of
+CALM: Final = "none"  # the scenario in which nothing happens
 DEAREST_CALM: Final = 0.003  # of never's loss, that the default may cost more where nothing happens
 
 
@@ -137,11 +138,13 @@ class Costs:
 def chosen(costs: Costs, candidates: Iterable[str], scenarios: Sequence[str]) -> str | None:
     """The candidate of the smallest worst regret among those that train no more than monthly and cost little where nothing happens."""
     there = [name for name in candidates if name in costs.policies(scenarios)]
+    if not {(CALM, NEVER), (CALM, "monthly")} <= {*costs.cost}:
+        return None
     monthly = costs.mean_trainings("monthly", scenarios)
     fit = [
         name
         for name in there
-        if costs.mean_trainings(name, scenarios) <= monthly and costs.share("none", name, NEVER)[0] <= DEAREST_CALM
+        if costs.mean_trainings(name, scenarios) <= monthly and costs.share(CALM, name, NEVER)[0] <= DEAREST_CALM
     ]
     return min(fit, key=lambda name: costs.worst(name, scenarios)[0], default=None)
 
@@ -182,7 +185,7 @@ def print_verdict(costs: Costs, policy: str, rivals: Sequence[str], scenarios: S
             f"`{best}`, the best of {', '.join(others)}, {100 * others[best][0]:+.2f} (under {others[best][2]}): "
             f"{apart} apart, {ours / others[best][0]:.2f} of it\n"
         )
-    for scenario in (name for name in ("none", "fault") if name in scenarios):
+    for scenario in (name for name in (CALM, "fault") if name in scenarios):
         print(f"under {scenario}, against never: {_told(*costs.share(scenario, policy, NEVER))}")
     if (RAW, NEVER) in costs.cost:
         for name in (NEVER, policy):
