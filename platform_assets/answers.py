@@ -155,12 +155,16 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
 
 
 def _age(settings: Settings, model: str, issued_at: datetime) -> dict[str, Any]:
-    """When a forecast was issued, on which sales, and whether newer ones are known by now."""
+    """When a forecast was issued, on which sales, and whether newer ones are known by now.
+
+    A period on which nothing is known to have sold issues no forecast (`panel.periods`), so it makes none old.
+    """
     import polars as pl
 
     from resources.clock import Clock
 
-    known = settings.tables().scan(names.SALES).filter(pl.col(names.KNOWN_AT) <= Clock(settings.now).now())
+    known = settings.tables().scan(names.SALES).filter(pl.col(names.UNITS) > 0)
+    known = known.filter(pl.col(names.KNOWN_AT) <= Clock(settings.now).now())
     ended_at = known.select(pl.col(names.EVENT_AT).max()).collect().item() or issued_at
     newest = max(ended_at.astimezone(issued_at.tzinfo), issued_at)
     behind = (newest.date() - issued_at.date()).days

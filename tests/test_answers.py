@@ -38,11 +38,15 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def sell(settings: Settings, days: int, *, late: int = 0) -> None:
+def sell(settings: Settings, days: int, *, late: int = 0, units: float | None = 3.0) -> None:
     """Sales so many days after the last one that was known; they arrive `late` days after their own end."""
     ended_at = ENDED_AT + timedelta(days=days)
     known_at = ended_at + timedelta(days=late)
-    row = {"series_id": ["store_01/sku_0002"], "period_on": [LAST_ON + timedelta(days=days)]}
+    row = {
+        "series_id": ["store_01/sku_0002"],
+        "period_on": [LAST_ON + timedelta(days=days)],
+        "units": pl.Series([units], dtype=pl.Float64),
+    }
     instants = {
         name: pl.Series([at]).cast(pl.Datetime("us", "UTC"))
         for name, at in ((names.EVENT_AT, ended_at), (names.KNOWN_AT, known_at))
@@ -75,6 +79,15 @@ def test_what_is_not_known_yet_makes_no_forecast_old(settings: Settings) -> None
     at = replace(settings, now=ENDED_AT + timedelta(days=2))
     assert predictions_of(at, "dormant", [])[1]["days_behind"] == 0
     assert "1 day more than" in predictions_of(settings, "dormant", [])[2]
+
+
+@pytest.mark.parametrize("units", [0.0, None])  # closed, with stock reported; wholly under quarantine
+def test_a_day_that_issues_no_forecast_makes_none_old(settings: Settings, units: float | None) -> None:
+    """The warning asked for a newer forecast, and stood there still when that had been made."""
+    sell(settings, 1, units=units)
+    _, about, text = predictions_of(settings, "dormant", [])
+    assert (about["days_behind"], about["newest_sales_on"]) == (0, LAST_ON)
+    assert "warning" not in text
 
 
 def test_csv_is_only_csv_and_the_warning_stands_beside_it(settings: Settings) -> None:
