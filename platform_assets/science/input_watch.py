@@ -99,16 +99,19 @@ def judge_inputs(drift: pl.DataFrame, *, champion: str, as_of: date, tolerated: 
     """
     drifted = drift.filter("has_drifted").sort("q_value", "feature")
     worst = ", ".join(drifted["feature"].head(5))
-    judged = drift["q_value"].is_not_nan().sum()
-    told = f": {worst}" if worst else f"; nearest to leaving it: {', '.join(worst_first(drift)['feature'].head(3))}"
-    about = f"{drifted.height} of {judged} features have left their range{told}"
+    compared = drift.filter(pl.col("q_value").is_not_nan())
+    judged, nearest = compared.height, ", ".join(worst_first(compared)["feature"].head(3))
+    about = f"{drifted.height} of {judged} features have left their range"
+    about += f": {worst}" if worst else f"; nearest to leaving it: {nearest}"
+    if not judged:
+        about = "no feature is left to compare" if drift.is_empty() else "too few past occasions to say what is usual"
     return Verdict(
         passed=drifted.height <= tolerated,
         champion=champion,
         as_of=as_of,
         statistic=float(drifted.height),
         threshold=float(tolerated),
-        about=about if judged else "too few past occasions to say what is usual",
+        about=about,
         is_judged=judged > 0,
         figures={"features judged": float(judged)},
     )
