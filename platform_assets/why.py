@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SHOWN = 5  # of the policy's decisions
 ENDED = ("succeeded", "canceled", "given up")  # statuses of a cause to which nothing more happens
 BY_HAND = "manual"
-CLOCKS = "`as of`, and days within reasons, are the data's time, which the demo's weeks set; champion since, judged, asked, done: the wall clock's"
+CLOCKS = "`as of`, and days within reasons but for a rollback's, are the data's time, which the demo's weeks set; champion since, judged, asked, done: the wall clock's"
 
 
 def why_champion(settings: Settings, model: str) -> dict[str, Any]:
@@ -31,7 +31,10 @@ def why_champion(settings: Settings, model: str) -> dict[str, Any]:
         "champion": champion and _champion(champion),
         "refused": [_judged(decision) for decision in gate if not decision.evidence.get("promotes")],
         "causes": causes,
-        "clocks": "`at` of causes, unless by hand, and of the policy: the data's time; all else: the wall clock's",
+        "clocks": (
+            "`at` of causes, unless by hand, and of the policy, and days within reasons but for a rollback's: the data's "
+            "time; all else: the wall clock's"
+        ),
         "policy": [{"at": d.at.isoformat(), "answer": d.answer, "reasons": d.reasons} for d in policy[-SHOWN:]],
     }
 
