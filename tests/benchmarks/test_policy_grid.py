@@ -1,7 +1,7 @@
 """The policy grid: its worlds beside the platform's own functions, its figures beside naive ones."""
 
 import itertools
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from benchmarks.policy_grid_table import (
     of_blocks,
 )
 from benchmarks.policy_grid_world import Life, Size
-from platform_assets.science.demand import labels, sampling
+from platform_assets.science.demand import labels, panel, sampling
 from platform_assets.science.train_on import DENSE, EVENLY
 
 SCENARIOS = ("none", "step")
@@ -147,10 +147,20 @@ def lives() -> tuple[Life, Life]:
 def test_what_is_judged_is_what_the_platform_would_issue(lives: tuple[Life, Life]) -> None:
     life = lives[1]
     origins = [start - timedelta(days=1) for start in life.starts]
-    asked = sampling.evaluation_rows(life.sold.recorded.lazy(), issued_on=origins, horizons=range(1, 8))
-    assert life.judged.select(asked.columns[:3]).equals(
-        labels.attach(asked, life.sold.true.lazy()).drop_nulls("units").select(asked.columns[:3])
-    )
+    recorded = life.sold.recorded.lazy()
+    alive = sampling.live(recorded)
+    opened: list[date] = panel.periods(recorded).collect()["period_on"].to_list()
+    naive = [
+        (series, issued_at, on + timedelta(days=horizon))
+        for origin in (max(on for on in opened if on <= day) for day in origins)
+        for series, on, issued_at in alive.filter(period_on=origin).rows()
+        for horizon in range(1, 8)
+    ]
+    names = ("series_id", "issued_at", "target_on")
+    asked = pl.DataFrame(naive, schema=life.judged.select(names).schema, orient="row")
+    asked = asked.sort("issued_at", "series_id", "target_on")
+    expected = labels.attach(asked, life.sold.true.lazy()).drop_nulls("units")
+    assert life.judged.select(names).equals(expected.select(names))
     assert asked.height > life.judged.height > 0.98 * asked.height  # who has nothing to sell is not judged
     assert {*life.judged["issued_at"].unique()} == {*life.cuts}
 
