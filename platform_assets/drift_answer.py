@@ -44,8 +44,9 @@ def newest_drift(settings: Settings, model: str) -> Answer:
         raise ConfigurationError(
             f"nothing has watched {model} yet", hint=f"materialize {model}/monitoring in the UI (`make dev`)"
         )
-    newest = max(found.values(), key=lambda verdict: verdict["at"])
-    key = f"reports/{model}/drift/{newest['champion']}-{newest['as_of']}.html"
+    # One run judges all three; the report is named by the day of the inputs, which is not that of the results.
+    head = found.get("feature_drift") or found.get("input_faults") or found["error"]
+    key = f"reports/{model}/drift/{head['champion']}-{head['as_of']}.html"
     page = settings.artifacts().uri(key) if key in settings.artifacts().keys(f"reports/{model}/drift") else None
     answer = {
         "model": model,
@@ -54,7 +55,7 @@ def newest_drift(settings: Settings, model: str) -> Answer:
         "checks": found,
         "report": page,
     }
-    return answer, _told(answer, newest)
+    return answer, _told(answer, head)
 
 
 def _newest(settings: Settings, model: str, check: str) -> dict[str, Any] | None:
@@ -74,18 +75,21 @@ def _verdict(record: AssetCheckExecutionRecord) -> dict[str, Any]:
     evaluation = record.evaluation
     metadata = {} if evaluation is None else evaluation.metadata
     told = {name: getattr(metadata.get(name), "value", None) for name in ("champion", "as_of")}
+    judged_at = (
+        record.create_timestamp if record.event is None else record.event.timestamp
+    )  # created: when it was planned
     return {
         "passed": record.status is AssetCheckExecutionRecordStatus.SUCCEEDED,
         "found": "" if evaluation is None else evaluation.description,
         **told,
-        "at": datetime.fromtimestamp(record.create_timestamp, UTC).isoformat(timespec="seconds"),
+        "at": datetime.fromtimestamp(judged_at, UTC).isoformat(timespec="seconds"),
     }
 
 
-def _told(answer: dict[str, Any], newest: dict[str, Any]) -> str:
+def _told(answer: dict[str, Any], head: dict[str, Any]) -> str:
     model, champion = answer["model"], answer["champion"]
-    lines = [f"{model}@{newest['champion']}, with data up to {newest['as_of']}; checked {shown(newest['at'])}"]
-    if newest["champion"] != champion:
+    lines = [f"{model}@{head['champion']}, with data up to {head['as_of']}; checked {shown(head['at'])}"]
+    if head["champion"] != champion:
         lines.append(f"  champion by now is {model}@{champion}, which nothing has watched yet")
     lines += [
         f"  {name:<14} {'passed' if verdict['passed'] else 'FAILED'}: {verdict['found']}"

@@ -1,11 +1,13 @@
 """What `perennial drift MODEL` says without Evidently: the newest verdicts as they were kept, and where their report lies."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 
 from platform_assets import names
 from platform_assets.drift_answer import drift_of
@@ -27,8 +29,8 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def keep(settings: Settings, check: str, *, passed: bool, about: str, on: date) -> None:
-    """A verdict, as a run of the monitoring keeps it."""
+def keep(settings: Settings, check: str, *, passed: bool, about: str, on: date, at: datetime = AT) -> None:
+    """A verdict, as a run of the monitoring keeps it: planned when the run begins, judged `at` an instant."""
     verdict = Verdict(passed=passed, champion="1", as_of=on, statistic=1.0, threshold=0.0, about=about)
     evaluation = dg.AssetCheckEvaluation(
         asset_key=MONITORING,
@@ -38,31 +40,48 @@ def keep(settings: Settings, check: str, *, passed: bool, about: str, on: date) 
         description=about,
         metadata={name: dg.MetadataValue.text(str(value)) for name, value in verdict.metadata.items()},
     )
+    run_id = str(uuid4())
     with dg.DagsterInstance.from_config(str(settings.dagster_home())) as instance:
-        instance.report_runless_asset_event(evaluation)
+        for kind, said in (
+            (
+                dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED,
+                AssetCheckEvaluationPlanned(asset_key=MONITORING, check_name=check),
+            ),
+            (dg.DagsterEventType.ASSET_CHECK_EVALUATION, evaluation),
+        ):
+            event = dg.DagsterEvent(event_type_value=kind.value, job_name="demand", event_specific_data=said)
+            instance.report_dagster_event(event, run_id, timestamp=at.timestamp())
 
 
 def test_the_newest_verdict_of_each_check_is_told_with_its_page(settings: Settings) -> None:
-    keep(settings, "feature_drift", passed=True, about="0 of 2 features have left their range", on=date(2026, 2, 17))
-    for check, passed, about in (
-        ("feature_drift", False, "1 of 2 features have left their range: price"),
-        ("input_faults", True, "columns are as ever"),
-        ("error", False, "lower coverage since 2026-01-23"),
+    """Of one run: inputs were issued at the midnight after the last day that results are known of; each is judged in turn."""
+    keep(settings, "feature_drift", passed=True, about="0 of 2 features have left their range", on=date(2026, 2, 18))
+    for seconds, check, passed, about, on in (
+        (0, "feature_drift", False, "1 of 2 features have left their range: price", date(2026, 2, 25)),
+        (1, "input_faults", True, "columns are as ever", date(2026, 2, 25)),
+        (2, "error", False, "lower coverage since 2026-01-23", date(2026, 2, 24)),
     ):
-        keep(settings, check, passed=passed, about=about, on=date(2026, 2, 24))
+        keep(settings, check, passed=passed, about=about, on=on, at=AT + timedelta(seconds=59 + seconds))
     answer, text = drift_of(settings, "demand", None, None)
     head, *lines = text.splitlines()
-    assert head.startswith("demand@1, with data up to 2026-02-24; checked 20")
+    assert head == "demand@1, with data up to 2026-02-25; checked 2026-02-25 04:00 UTC"
     assert lines == [
         "  feature_drift  FAILED: 1 of 2 features have left their range: price",
         "  input_faults   passed: columns are as ever",
         "  error          FAILED: lower coverage since 2026-01-23",
         "  report         not kept",
     ]
-    page = settings.artifacts().put("reports/demand/drift/1-2026-02-24.html", b"<html>")
+    settings.artifacts().put("reports/demand/drift/1-2026-02-24.html", b"<html>")
+    page = settings.artifacts().put("reports/demand/drift/1-2026-02-25.html", b"<html>")
     answer, text = drift_of(settings, "demand", None, None)
     assert text.endswith(f"  report         {page}")
-    assert json.loads(json.dumps(answer))["checks"]["error"]["passed"] is False
+    assert json.loads(json.dumps(answer))["checks"]["error"] == {
+        "passed": False,
+        "found": "lower coverage since 2026-01-23",
+        "champion": "1",
+        "as_of": "2026-02-24",
+        "at": "2026-02-25T04:01:01+00:00",
+    }
 
 
 def test_a_champion_that_nothing_has_watched_is_told(settings: Settings) -> None:
