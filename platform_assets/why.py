@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 SHOWN = 5  # of the policy's decisions
 ENDED = ("succeeded", "canceled", "given up")  # statuses of a cause to which nothing more happens
 BY_HAND = "manual"
-CLOCKS = "`as of`, and days within reasons but for a rollback's, are the data's time, which the demo's weeks set; champion since, judged, asked, done: the wall clock's"
+CLOCKS = (
+    "`as of`, and days within reasons but for a rollback's, are the data's time, which the demo's weeks set; champion since, "
+    "judged, asked, done: the wall clock's"
+)
 
 
 def why_champion(settings: Settings, model: str) -> dict[str, Any]:
