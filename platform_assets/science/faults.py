@@ -28,7 +28,7 @@ UNITS_SPREADS: Final = 6.0  # robust standard deviations of the segment's own lo
 AGAIN_RATIO: Final = 3.0  # and these two within a week of what is doubted already: a fault seldom lasts a day
 AGAIN_SPREADS: Final = 3.0
 RUN: Final = 4  # periods in a row that are judged together
-OLDER_REACH: Final = (0.02, 0.98)  # of the periods before the last known ones: who comes back to them is not at fault
+BACK_SHARE: Final = 0.3  # of the periods before the last known ones: who comes back to where these were is not at fault
 ALONE_RATIO: Final = 2.0  # by which it has left its own past too: where all others have left theirs, it is not at fault
 REPEATS_RATIO: Final = 1.6  # lines of a receipt over their usual number; every line twice is 2
 REPEATS_SPREADS: Final = 8.0
@@ -149,15 +149,15 @@ def find(
 class _Beside:
     """A segment's logarithm over the chain's in its last known periods and the judged one, from its usual place.
 
-    `spread`: of that, usually. `own`: the judged one's over its own past alone. `older`: between which it was in the periods
-    before those; None where they are too few.
+    `spread`: of that, usually. `own`: the judged one's over its own past alone. `is_back`: the judged one is where many of the
+    periods before those were.
     """
 
     number: int
     shifts: Array
     spread: float
     own: float
-    older: tuple[float, ...] | None
+    is_back: bool
 
     @property
     def shift(self) -> float:
@@ -254,14 +254,13 @@ class _Chain:
             rests = {one.number: one for one in self._beside(self.rest, at, window, outside)}
             found: list[tuple[float, int]] = []
             for one in self._beside(self.units, at, window, outside):
-                rest = rests.get(one.number, _Beside(one.number, np.zeros(1), 0.0, 0.0, None))
+                rest = rests.get(one.number, _Beside(one.number, np.zeros(1), 0.0, 0.0, is_back=False))
                 is_again = self.doubted[week, one.number].any()
                 ratio, spreads = (AGAIN_RATIO, AGAIN_SPREADS) if is_again else (UNITS_RATIO, UNITS_SPREADS)
                 is_far = any(told.is_far(math.log(ratio), spreads) for told in (one, rest))
                 direction = math.copysign(1.0, one.shift)
-                has_left = one.older is None or not one.older[0] <= one.shift <= one.older[1]
                 is_large = min(abs(one.shift), direction * rest.shift) > math.log(ratio)
-                if is_far and is_large and has_left and direction * one.own > math.log(ALONE_RATIO):
+                if is_far and is_large and not one.is_back and direction * one.own > math.log(ALONE_RATIO):
                     found.append((one.shift, one.number))
             if not found:
                 return
@@ -290,9 +289,9 @@ class _Chain:
             is_last = is_own[is_known, place]
             usual = float(np.median(beside[is_last][:-1]))
             spread = _MAD * float(np.median(np.abs(beside[is_last][:-1] - usual)))
-            older = beside[~is_last] - usual
-            reach = tuple(np.quantile(older, OLDER_REACH)) if len(older) >= self.needed else None
-            yield _Beside(int(number), beside[is_last] - usual, spread, float(own[-1, place]), reach)
+            older = np.abs(beside[~is_last] - beside[-1]) < max(math.log(ALONE_RATIO), 2 * spread)
+            is_back = len(older) >= self.needed and float(older.mean()) >= BACK_SHARE
+            yield _Beside(int(number), beside[is_last] - usual, spread, float(own[-1, place]), is_back=is_back)
 
     def _repeated(self, at: int, window: NDArray[np.int64]) -> "Iterable[tuple[int, float]]":
         """Segments with more lines a receipt than they ever have."""

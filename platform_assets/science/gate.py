@@ -27,7 +27,7 @@ class GatePolicy:
     not be worse than this, relatively, beyond noise.
     `min_rows`, `min_series`: less evidence is no evidence. `min_segment_series`: smaller segments do not veto.
     `undecided`: `keep` or `promote`; `by_estimate` promotes over a champion where the estimate is above `min_improvement`,
-    and keeps where there is no champion yet or too little evidence.
+    and keeps where it is judged against a baseline or on too little evidence.
     `requires_contract`: whether the contract test must have passed.
     """
 
@@ -230,7 +230,7 @@ def _undecided(evidence: GateEvidence, policy: GatePolicy, reasons: list[str]) -
     promotes, told = policy.undecided == "promote", f"the policy {_ANSWERS[policy.undecided]} when undecided"
     if policy.undecided == "by_estimate":
         if not evidence.is_against_champion:
-            told = "the policy asks a first champion for more than an estimate"
+            told = "judged against a baseline, the policy asks for more than an estimate"
         elif _lacking(evidence, policy):
             told = "the policy goes by an estimate when undecided, and here is none to go by: what is there stays"
         else:

@@ -172,11 +172,15 @@ def passes(
         return policy.undecided == "promote"
     mine, other = (history.lost(one)[start:now].sum(axis=0) for one in (ours, theirs))
     found = over(mine.size, seed).improvement(mine, other)
+    if mine.size < policy.min_series or not found.is_known:
+        return policy.undecided == "promote"
     if found.low > policy.min_improvement:
         return True
+    if found.high < policy.min_improvement:
+        return False
     if policy.undecided == "by_estimate":
         return found.estimate > policy.min_improvement
-    return not found.high < policy.min_improvement and policy.undecided == "promote"
+    return policy.undecided == "promote"
 
 
 def _evidence(

@@ -105,6 +105,20 @@ def test_who_comes_back_to_what_was_usual_before_is_not_at_fault() -> None:
     assert wrong == [("b", day, "units") for day in range(146, 149)]
 
 
+@pytest.mark.parametrize(
+    ("believed", "spell"),
+    [(range(3), range(100, 110)), (range(7), range(60, 70)), (range(60, 63), range(98, 108))],
+    ids=["before anything could be judged", "an opening week", "lifted by hand, five weeks before"],
+)
+def test_a_few_wrong_days_that_are_believed_hide_no_later_fault(believed: range, spell: range) -> None:
+    sums = totals(sales(over("b", believed, TEN) | over("b", spell, TEN), days=130), 0)
+    first, last = (START + timedelta(days=day) for day in (believed[0], believed[-1]))
+    said = Statement("b", first, last, is_unknown=False, at=at(START))
+    wrong = find(sums.clear(), sums, statements=[said])
+    assert {(one.period_on - START).days for one in wrong if one.segment == "b"} == {*spell}
+    assert {one.segment for one in wrong} == {"b"}
+
+
 def test_two_stores_tell_which_one() -> None:
     sums = totals(sales(over("a", SPELL, TEN), names=("a", "b")), 0)
     assert {one.segment for one in find(sums.clear(), sums)} == {"a"}

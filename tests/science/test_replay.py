@@ -137,6 +137,17 @@ def test_the_gate_lets_the_better_through_and_leaves_the_equal_to_its_policy(pol
     )
 
 
+@pytest.mark.parametrize("series", [1, 4, 5])
+def test_of_too_few_series_the_estimate_is_not_heard(series: int) -> None:
+    """As in production: the gate has `min_series`."""
+    better = losses(series=series, drift=0.02, noise=0.4, seed=2)
+    gate = GatePolicy(undecided="by_estimate", min_improvement=0.05)
+    open_to_few = GatePolicy(undecided="by_estimate", min_improvement=0.05, min_series=2)
+    champion, candidate = Training(LEAD, EVENLY), Training(30, EVENLY)
+    assert passes(history(better), gate, champion, candidate) == (series >= gate.min_series)
+    assert passes(history(better), open_to_few, champion, candidate) == (series >= 2)
+
+
 @pytest.mark.parametrize(
     ("when", "told"),
     [
