@@ -88,7 +88,10 @@ def _verdict(record: AssetCheckExecutionRecord) -> dict[str, Any]:
 
 def _told(answer: dict[str, Any], head: dict[str, Any]) -> str:
     model, champion = answer["model"], answer["champion"]
-    lines = [f"{model}@{head['champion']}, with data up to {head['as_of']}; checked {shown(head['at'])}"]
+    # An issue has the UTC date of its instant: the day after its last sales, or that day in zones ahead of UTC.
+    is_of_results = head is answer["checks"].get("error")
+    of = f"results up to {head['as_of']}" if is_of_results else f"inputs issued {head['as_of']} (UTC)"
+    lines = [f"{model}@{head['champion']}, {of}; checked {shown(head['at'])}"]
     if head["champion"] != champion:
         lines.append(f"  champion by now is {model}@{champion}, which nothing has watched yet")
     lines += [

@@ -64,7 +64,7 @@ def test_the_newest_verdict_of_each_check_is_told_with_its_page(settings: Settin
         keep(settings, check, passed=passed, about=about, on=on, at=AT + timedelta(seconds=59 + seconds))
     answer, text = drift_of(settings, "demand", None, None)
     head, *lines = text.splitlines()
-    assert head == "demand@1, with data up to 2026-02-25; checked 2026-02-25 04:00 UTC"
+    assert head == "demand@1, inputs issued 2026-02-25 (UTC); checked 2026-02-25 04:00 UTC"
     assert lines == [
         "  feature_drift  FAILED: 1 of 2 features have left their range: price",
         "  input_faults   passed: columns are as ever",
@@ -90,7 +90,9 @@ def test_a_champion_that_nothing_has_watched_is_told(settings: Settings) -> None
     assert "demand/monitoring" in str(told.value)
     keep(settings, "error", passed=True, about="fine", on=date(2026, 2, 24))
     settings.ledger().promote("demand", from_version="1", to_version="2", reason="better", evidence={}, at=AT)
-    assert "champion by now is demand@2, which nothing has watched yet" in drift_of(settings, "demand", None, None)[1]
+    head, beside, *_ = drift_of(settings, "demand", None, None)[1].splitlines()
+    assert head == "demand@1, results up to 2026-02-24; checked 2026-02-25 04:00 UTC"
+    assert beside == "  champion by now is demand@2, which nothing has watched yet"
 
 
 def test_without_a_champion_there_is_nothing_to_say(tmp_path: Path) -> None:
