@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from platform_assets.components.model_spec import ModelSpec
-    from platform_assets.science.story_plot import Training
+    from platform_assets.science.story_plot import Alarm, Training
     from resources.ledger_rows import Cause, Decision
 
 FIRST: Final = "1"  # the model version that stands still
@@ -66,12 +66,14 @@ def drawn(settings: Settings, model: str, weeks_lived: list[dict[str, Any]], ans
     return settings.artifacts().put("reports/story.svg", page.encode())
 
 
-def alarms_since(first_on: date, causes: Sequence[Cause]) -> list[date]:
-    """The first day of each alarm of these weeks that has asked for a retraining."""
-    from platform_assets.science.retraining_evidence import alarm_began
+def alarms_since(first_on: date, causes: Sequence[Cause]) -> list[Alarm]:
+    """Each alarm of these weeks that has asked for a retraining, with its first day."""
+    from platform_assets.science.retraining_evidence import alarm_began, alarm_kinds
+    from platform_assets.science.story_plot import Alarm
 
-    began = {alarm_began(cause.trigger, cause.episode) for cause in causes}
-    return sorted(on for on in began if on is not None and on >= first_on)
+    asked = [(cause.trigger, cause.episode) for cause in causes]
+    began = {(alarm_began(*key), alarm_kinds(*key)) for key in asked}
+    return sorted(Alarm(on, kinds) for on, kinds in began if on is not None and on >= first_on)
 
 
 def trainings_since(first_on: date, answered: Sequence[Cause], judged: Sequence[Decision]) -> list[Training]:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from platform_assets import names, story, story_worth
-from platform_assets.science.story_plot import Training
+from platform_assets.science.story_plot import Alarm, Training
 from resources.deployment import Settings
 from resources.kept_files import ARRIVING_FOLDER
 from resources.ledger import Ledger
@@ -165,15 +165,20 @@ def test_alarms_and_retrainings_of_the_weeks_stand_on_their_days_with_the_gates_
         ("manual", "1", datetime(2025, 12, 30, tzinfo=UTC)),  # before the weeks
         ("error", "1/2026-01-27", datetime(2026, 2, 4, 4, tzinfo=UTC)),
         ("follow_up", "error/1/2026-01-27/3w", datetime(2026, 2, 25, 4, tzinfo=UTC)),
+        ("drift+performance", "1/2026-02-10+1/2026-02-11", datetime(2026, 2, 26, 4, tzinfo=UTC)),
     ):
         ledger.fire("demand", trigger, episode, reason=f"because {trigger}", at=at, evidence={})
     evidence = {"version": "2", "promotes": False, "trained because": "because error"}
     ledger.record_decision("gate", "demand", "undecided", reasons=["noise"], evidence=evidence, at=datetime.now(UTC))
     causes, judged = ledger.causes("demand"), ledger.decisions("demand", kind="gate")
-    assert story_worth.alarms_since(first_on, causes) == [date(2026, 1, 27)]
+    assert story_worth.alarms_since(first_on, causes) == [
+        Alarm(date(2026, 1, 27), ("error",)),  # once, whatever follows it
+        Alarm(date(2026, 2, 11), ("drift", "performance")),
+    ]
     assert story_worth.trainings_since(first_on, causes, judged) == [
         Training(date(2026, 2, 4), "2", "undecided", is_promoted=False),
         Training(date(2026, 2, 25)),
+        Training(date(2026, 2, 26)),
     ]
 
 

@@ -225,12 +225,19 @@ def known_until(evidence: RetrainingEvidence) -> date | None:
     return max((date.fromisoformat(day[:10]) for day in days), default=None)
 
 
+def alarm_kinds(trigger: str, episode: str) -> tuple[str, ...]:
+    """Which alarms a cause, or what it follows, is of; none for other causes."""
+    if trigger == "follow_up":
+        trigger = episode.partition("/")[0]
+    return tuple(sorted(ALARMS & {*trigger.split("+")}))
+
+
 def alarm_began(trigger: str, episode: str) -> date | None:
     """The day that was known last when the alarm of a cause, or of what it follows, began; None for other causes."""
-    if trigger == "follow_up":
-        trigger, _, episode = episode.rpartition("/")[0].partition("/")
-    if not ALARMS & {*trigger.split("+")}:
+    if not alarm_kinds(trigger, episode):
         return None
+    if trigger == "follow_up":
+        episode = episode.rpartition("/")[0]
     return max((date.fromisoformat(day) for day in _SINCE.findall(episode)), default=None)
 
 

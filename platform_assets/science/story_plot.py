@@ -20,6 +20,12 @@ LINE: Final = 0.19  # inches of a line of text
 OVER: Final = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # behind a text, so that no line crosses it
 LATE: Final = 5.6  # from this week on an event's text stands left of its line: right of it it would leave the page
 
+ALARMED: Final = {  # by trigger
+    "drift": "the check of its inputs alarms",
+    "error": "the check of its errors alarms",
+    "performance": "its performance is beyond a limit",
+}
+
 
 @dataclass(frozen=True)
 class LivedWeek:
@@ -30,6 +36,19 @@ class LivedWeek:
     loss: float
     alone: float
     saved: Interval
+
+
+@dataclass(frozen=True, order=True)
+class Alarm:
+    """The first day of an alarm that asked for a retraining, and the triggers that it was of."""
+
+    on: date
+    of: tuple[str, ...]
+
+    @property
+    def told(self) -> str:
+        """It in words."""
+        return " and ".join(ALARMED[trigger] for trigger in self.of)
 
 
 @dataclass(frozen=True)
@@ -65,13 +84,13 @@ def plot(
     first_on: date,
     fault_weeks: Sequence[int],
     shock_week: int,
-    alarms: Sequence[date],
+    alarms: Sequence[Alarm],
     trainings: Sequence[Training],
 ) -> str:
     """SVG: losses by week above, below what was saved beside the first champion, with its interval.
 
     `first_on`: first day of week 1. The fault's weeks are shaded; a line stands where the shock begins, one at the end of each
-    day in `alarms`, and one at each training. What they are stands above, the earliest highest, so that no line crosses a text.
+    day of `alarms`, and one at each training. What they are stands above, the earliest highest, so that no line crosses a text.
     """
     numbers = [week.number for week in lived]
     events = _events(first_on, fault_weeks, shock_week, alarms, trainings)
@@ -152,7 +171,7 @@ def plot(
 
 
 def _events(
-    first_on: date, fault_weeks: Sequence[int], shock_week: int, alarms: Sequence[date], trainings: Sequence[Training]
+    first_on: date, fault_weeks: Sequence[int], shock_week: int, alarms: Sequence[Alarm], trainings: Sequence[Training]
 ) -> list[_Event]:
     """What happened, in the order of time."""
 
@@ -172,8 +191,8 @@ def _events(
         ),
         _Event(place(begins(shock_week)), f"{_day(begins(shock_week))}: all prices rise by 30%, for good", WORSE, "-"),
         *(
-            _Event(place(on + timedelta(days=1)), f"{_day(on)}: the check of its errors alarms", WORSE, "--")
-            for on in alarms
+            _Event(place(alarm.on + timedelta(days=1)), f"{_day(alarm.on)}: {alarm.told}", WORSE, "--")
+            for alarm in alarms
         ),
         *(_Event(place(training.on), training.told, OURS, ":") for training in trainings),
     ]

@@ -9,12 +9,14 @@ from xml.etree import ElementTree
 import pytest
 
 from platform_assets.science.bootstrap import Interval
-from platform_assets.science.story_plot import LivedWeek, Training, plot
+from platform_assets.science.retraining_evidence import ALARMS
+from platform_assets.science.story_plot import ALARMED, Alarm, LivedWeek, Training, plot
 
 UNKNOWN = float("nan")
 STORY: dict[str, Any] = {
     "model": "demand", "first_on": date(2025, 12, 31), "fault_weeks": (2, 3), "shock_week": 4,
 }  # fmt: skip
+ALARM = Alarm(date(2026, 1, 27), ("error",))
 REFUSED = Training(date(2026, 2, 4), "2", "undecided", is_promoted=False)
 
 
@@ -36,7 +38,7 @@ def texts(image: str) -> dict[str, float]:
 
 
 def test_it_is_an_image_with_what_happened_and_when() -> None:
-    image = plot(lived(), **STORY, alarms=[date(2026, 1, 27)], trainings=[REFUSED])
+    image = plot(lived(), **STORY, alarms=[ALARM], trainings=[REFUSED])
     assert ElementTree.fromstring(image).tag.endswith("svg")
     said = texts(image)
     for told in (
@@ -48,7 +50,7 @@ def test_it_is_an_image_with_what_happened_and_when() -> None:
         assert told in said, told
     assert "weeks of the model demand after its first training, from 31 Dec 2025 on" in image
     assert "nothing saved" not in image
-    assert image == plot(lived(), **STORY, alarms=[date(2026, 1, 27)], trainings=[REFUSED])
+    assert image == plot(lived(), **STORY, alarms=[ALARM], trainings=[REFUSED])
 
 
 @pytest.mark.parametrize(
@@ -64,10 +66,27 @@ def test_a_training_stands_with_the_gates_answer(training: Training, said: str) 
     assert not any("trained again" in text for text in texts(plot(lived(), **STORY, alarms=[], trainings=[])))
 
 
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        (("drift",), "27 Jan: the check of its inputs alarms"),
+        (("performance",), "27 Jan: its performance is beyond a limit"),
+        (("drift", "error"), "27 Jan: the check of its inputs alarms and the check of its errors alarms"),
+    ],
+)
+def test_an_alarm_is_told_as_what_it_is_of(of: tuple[str, ...], said: str) -> None:
+    """Each was told as one of the errors."""
+    assert said in texts(plot(lived(), **STORY, alarms=[Alarm(ALARM.on, of)], trainings=[]))
+
+
+def test_every_alarm_has_its_words() -> None:
+    assert set(ALARMED) == ALARMS
+
+
 def test_no_two_events_share_a_line() -> None:
     """However many there are, and on the same day too."""
     trainings = [REFUSED, Training(date(2026, 2, 18), "3", "better", is_promoted=True), Training(date(2026, 2, 18))]
-    said = texts(plot(lived(), **STORY, alarms=[date(2026, 1, 27), date(2026, 2, 17)], trainings=trainings))
+    said = texts(plot(lived(), **STORY, alarms=[ALARM, Alarm(date(2026, 2, 17), ("error",))], trainings=trainings))
     heights = sorted(below for text, below in said.items() if re.match(r"\d+ (Jan|Feb).*:", text))
     assert len(heights) == 7
     assert all(after - before > 9 for before, after in pairwise(heights))
