@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
+
+# Dagster tells no verdict of a check by public means: the retraining sensor reads the same records (sensors/evidence.py).
 from dagster._core.storage.asset_check_execution_record import (
     COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES,
     AssetCheckExecutionRecord,
@@ -60,11 +62,10 @@ def newest_drift(settings: Settings, model: str) -> Answer:
 
 def _newest(settings: Settings, model: str, check: str) -> dict[str, Any] | None:
     """The newest completed evaluation of a check; None where there is none."""
-    home = settings.dagster_home()
-    if not (home / "dagster.yaml").exists():
+    if (instance := settings.dagster_instance()) is None:
         return None
     key = dg.AssetCheckKey(dg.AssetKey(names.model_key(model, "monitoring")), check)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with instance:
         records = instance.event_log_storage.get_asset_check_execution_history(
             key, limit=1, status=set(COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES)
         )

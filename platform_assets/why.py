@@ -134,11 +134,10 @@ def _became(cause: dict[str, Any]) -> str:
 
 def _runs(settings: Settings, cause: Cause) -> list[dict[str, str | None]]:
     """Runs of a cause, the newest first; none where no Dagster has worked on this state."""
-    home = settings.dagster_home()
-    if not (home / "dagster.yaml").exists():
+    if (instance := settings.dagster_instance()) is None:
         return []
     wanted = {names.TAG_MODEL: cause.model, names.TAG_CAUSE: f"{cause.trigger}/{cause.episode}"}
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with instance:
         records = instance.get_run_records(dg.RunsFilter(tags=wanted))
     return [
         {

@@ -180,6 +180,11 @@ class Settings:
         """Folder of the local Dagster instance."""
         return self.state / "dagster"
 
+    def dagster_instance(self) -> dg.DagsterInstance | None:
+        """The local Dagster instance, to be closed by `with`; None where no Dagster has worked on this state."""
+        home = self.dagster_home()
+        return dg.DagsterInstance.from_config(str(home)) if (home / "dagster.yaml").exists() else None
+
     def data_digest(self) -> str:
         """Digest of the source's name, days and bytes: equal where the same data comes in."""
         digest = hashlib.sha256(f"{self.source} {self.window[0]} {self.window[1]}".encode())

@@ -105,6 +105,18 @@ def test_an_empty_variable_is_none(tmp_path: Path) -> None:
     assert Settings.from_mapping({"DEPLOYMENT": "", "PERENNIAL_STATE": str(tmp_path)}).deployment == "local"
 
 
+def test_a_state_has_an_instance_once_dagster_has_worked_on_it(tmp_path: Path) -> None:
+    settings = Settings.local(tmp_path, "simulator")
+    assert settings.dagster_instance() is None
+    settings.dagster_home().mkdir()
+    assert settings.dagster_instance() is None
+    (settings.dagster_home() / "dagster.yaml").write_text("")
+    instance = settings.dagster_instance()
+    assert instance is not None
+    with instance:
+        assert instance.root_directory == str(settings.dagster_home())
+
+
 @pytest.mark.parametrize("deployment", get_args(Deployment))
 def test_every_deployment_has_resources_and_an_executor(deployment: str, tmp_path: Path) -> None:
     """The set of keys is what assets and sensors ask for."""
