@@ -5,7 +5,7 @@ from typing import Any
 from platform_assets.answers import Answer, known_models, why_champion
 from platform_assets.demo import FIRST_MODEL
 from platform_assets.story import EVENTS, SHOCK_WEEK, WEEKS, WORTH
-from platform_assets.story_worth import FIRST
+from platform_assets.story_worth import FIRST, judged_by_cause
 from platform_assets.why import shown
 from resources.deployment import Settings
 from resources.ledger import Ledger
@@ -29,7 +29,7 @@ def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
     ledger = Ledger(settings.ledger_url)
     lived = ledger.completed(WORTH)
     if lived is not None:
-        lines += [*_lived(lived, ledger, settings.source), ""]
+        lines += [*_lived(lived, ledger, settings), ""]
     lines += [
         f"state:  {settings.state}",
         f"{done}; {outcome['seconds']:.0f} s, peak memory {outcome['peak_bytes'] / 1e9:.2f} GB (process tree)"
@@ -71,24 +71,24 @@ def _champion_after(outcome: dict[str, Any]) -> str:
     return f"; the first champion after {after:.0f} s" if after else ""
 
 
-def _lived(story: dict[str, Any], ledger: Ledger, source: str) -> list[str]:
+def _lived(story: dict[str, Any], ledger: Ledger, settings: Settings) -> list[str]:
     """The weeks after the history: what happened, who answered, and what it was worth against the first champion."""
     lines = [f"{WEEKS} weeks later{'':<48}answered by     loss   @1 alone"]
     for week in story["weeks"]:
         who, number = "/".join(f"@{version}" for version in week["model_version"]), week["week"]
         told = f"  week {number}  {EVENTS.get(number, '')}"
         lines.append(f"{told:<61}{who:<11}{week['loss']:>9,.0f}{week['alone']:>11,.0f}")
-    for found in ledger.quarantines(source):
+    for found in ledger.quarantines(settings.source):
         if found.action == "found":
             lines.append(f"  quarantined  {found.segment}, {found.first_on} to {found.last_on}: {found.reason}")
     lines += _fault(story.get("fault"))
     causes = ledger.causes(FIRST_MODEL)
     asked = [cause for cause in causes if [cause.trigger, cause.episode] in story.get("asked", [])]
     open_ = [cause for cause in asked if cause.status == "fired"]
-    judged = {one.evidence.get("trained because"): one for one in ledger.decisions(FIRST_MODEL, kind="gate")}
+    judged = judged_by_cause(settings, FIRST_MODEL)
     for cause in (one for one in causes if one not in asked):
         lines.append(f"  retrained    as of {cause.at:%Y-%m-%d}: {cause.reason}")
-        if (decision := judged.get(cause.reason)) is not None:
+        if (decision := judged.get((cause.trigger, cause.episode))) is not None:
             is_better = "promoted" if decision.evidence["promotes"] else "not promoted"
             told = f"{FIRST_MODEL}@{decision.evidence['version']} is {decision.answer}, {is_better}"
             lines.append(f"               {told}: {decision.reasons[0]}")

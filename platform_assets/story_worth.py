@@ -10,10 +10,11 @@ from platform_assets import names
 from platform_assets.answers import source_of
 from platform_assets.reproduction import spec_of
 from platform_assets.story import ARRIVES_AT, FAULT_WEEKS, SHOCK_WEEK, WEEK, WEEKS, weeks
+from platform_assets.why import why_champion
 from resources.deployment import Settings, resources_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import polars as pl
 
@@ -61,7 +62,7 @@ def drawn(settings: Settings, model: str, weeks_lived: list[dict[str, Any]], ans
         fault_weeks=FAULT_WEEKS,
         shock_week=SHOCK_WEEK,
         alarms=alarms_since(first_on, ledger.causes(model)),
-        trainings=trainings_since(first_on, answered, ledger.decisions(model, kind="gate")),
+        trainings=trainings_since(first_on, answered, judged_by_cause(settings, model)),
     )
     return settings.artifacts().put("reports/story.svg", page.encode())
 
@@ -76,14 +77,22 @@ def alarms_since(first_on: date, causes: Sequence[Cause]) -> list[Alarm]:
     return sorted(Alarm(on, kinds) for on, kinds in began if on is not None and on >= first_on)
 
 
-def trainings_since(first_on: date, answered: Sequence[Cause], judged: Sequence[Decision]) -> list[Training]:
+def judged_by_cause(settings: Settings, model: str) -> dict[tuple[str, str], Decision]:
+    """What the gate said of the version that a cause's run has trained, by the cause's trigger and episode."""
+    decisions = {decision.run_id: decision for decision in settings.ledger().decisions(model, kind="gate")}
+    causes = why_champion(settings, model)["causes"]
+    return {(one["trigger"], one["episode"]): decisions[one["gate"]["run_id"]] for one in causes if one["gate"]}
+
+
+def trainings_since(
+    first_on: date, answered: Sequence[Cause], judged: Mapping[tuple[str, str], Decision]
+) -> list[Training]:
     """The retrainings of these weeks, each with what the gate said of its version."""
     from platform_assets.science.story_plot import Training
 
-    decisions = {one.evidence.get("trained because"): one for one in judged}
     found = list[Training]()
     for cause in answered:
-        on, decision = cause.at.date(), decisions.get(cause.reason)
+        on, decision = cause.at.date(), judged.get((cause.trigger, cause.episode))
         if on < first_on + WEEK:  # the first ones
             continue
         if decision is None:

@@ -160,17 +160,27 @@ def test_what_no_run_has_answered_waits(tmp_path: Path) -> None:
 
 
 def test_alarms_and_retrainings_of_the_weeks_stand_on_their_days_with_the_gates_answer(tmp_path: Path) -> None:
-    ledger, first_on = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}"), date(2025, 12, 31)
+    """By their runs: two causes may give the same reason, and the newest decision went to both."""
+    settings, first_on = Settings.local(tmp_path, "simulator"), date(2025, 12, 31)
+    ledger, home = Ledger(settings.ledger_url), settings.dagster_home()
+    home.mkdir(parents=True)
+    (home / "dagster.yaml").write_text("")
     for trigger, episode, at in (
         ("manual", "1", datetime(2025, 12, 30, tzinfo=UTC)),  # before the weeks
         ("error", "1/2026-01-27", datetime(2026, 2, 4, 4, tzinfo=UTC)),
         ("follow_up", "error/1/2026-01-27/3w", datetime(2026, 2, 25, 4, tzinfo=UTC)),
         ("drift+performance", "1/2026-02-10+1/2026-02-11", datetime(2026, 2, 26, 4, tzinfo=UTC)),
     ):
-        ledger.fire("demand", trigger, episode, reason=f"because {trigger}", at=at, evidence={})
-    evidence = {"version": "2", "promotes": False, "trained because": "because error"}
-    ledger.record_decision("gate", "demand", "undecided", reasons=["noise"], evidence=evidence, at=datetime.now(UTC))
-    causes, judged = ledger.causes("demand"), ledger.decisions("demand", kind="gate")
+        ledger.fire("demand", trigger, episode, reason="the same", at=at, evidence={})
+    evidence = {"version": "2", "promotes": False, "trained because": "the same"}
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        tags = {names.TAG_MODEL: "demand", names.TAG_CAUSE: cause_tag("error", "1/2026-01-27")}
+        run = instance.create_run_for_job(dg.job(name="retraining")(lambda: None), tags=tags)
+        ledger.record_decision(
+            "gate", "demand", "undecided", reasons=["noise"], evidence=evidence, at=datetime.now(UTC), run_id=run.run_id
+        )
+        causes, judged = ledger.causes("demand"), story_worth.judged_by_cause(settings, "demand")
+        assert instance.get_run_by_id(run.run_id)  # it is open still
     assert story_worth.alarms_since(first_on, causes) == [
         Alarm(date(2026, 1, 27), ("error",)),  # once, whatever follows it
         Alarm(date(2026, 2, 11), ("drift", "performance")),
