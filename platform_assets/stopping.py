@@ -16,7 +16,8 @@ def stops_at_once(hint: str) -> Iterator[None]:
     """Inside, Ctrl-C and TERM end this process and its children without waiting for the step under way; `hint` is said.
 
     Dagster takes the handlers of both signals while steps run, and raises in the main thread, which then waits for a
-    training's threads. So a thread of ours reads the number of each signal where the interpreter writes it down first.
+    training's threads. So a thread of ours reads the number of each signal where the interpreter writes it down first;
+    a main thread that an interrupt has brought out of here waits until that thread has ended the process.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -26,13 +27,15 @@ def stops_at_once(hint: str) -> Iterator[None]:
     term = signal.getsignal(signal.SIGTERM)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # without a handler it is written down nowhere
     before = signal.set_wakeup_fd(interpreters.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_await, args=(ours, hint), daemon=True).start()
+    answering = threading.Thread(target=_await, args=(ours, hint), daemon=True)
+    answering.start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(before)
         signal.signal(signal.SIGTERM, term)
-        interpreters.close()  # ends the thread
+        interpreters.close()  # ends the thread, once it has answered what was told before
+        answering.join()
 
 
 def _await(ours: socket.socket, hint: str) -> None:

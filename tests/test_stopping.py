@@ -22,6 +22,28 @@ with stops_at_once("go on from here"), capture_interrupts(), ThreadPoolExecutor(
 """
 
 
+BETWEEN_STEPS = """
+import time
+from platform_assets.stopping import stops_at_once
+
+with stops_at_once("go on from here"):
+    print(flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_between_steps_it_stops_the_same_way(asked: signal.Signals) -> None:
+    """The main thread is interrupted then, and used to be out of the program with 130 before the stop was answered."""
+    command = [sys.executable, "-W", "ignore", "-c", BETWEEN_STEPS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        program.stdout.readline()
+        program.send_signal(asked)
+        _, said = program.communicate(timeout=30)
+    assert (program.returncode, said) == (128 + asked, "\nstopped: go on from here\n")
+
+
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_at_once_and_leaves_no_child(asked: signal.Signals) -> None:
     """TERM used to wait for the network of a training, half a minute."""
