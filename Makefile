@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# Tests of a file stay together, for what they share; on 2 cores two files at a time.
+PYTEST := $(BIN)/python -m pytest -q --numprocesses logical --maxprocesses 4 --dist loadfile
 export PYTHONDONTWRITEBYTECODE ?= 1
 export DO_NOT_TRACK ?= 1
 
@@ -34,13 +36,13 @@ dev: $(READY) ## the Dagster UI on the state of the last demo (PORT=3000)
 	@$(BIN)/perennial dev --port $(or $(PORT),3000) $(if $(STATE),--state "$(STATE)")
 
 test: $(READY) ## the fast tests, at most ten minutes on 2 cores
-	@$(BIN)/python -m pytest -q
+	@$(PYTEST)
 
 test-long: $(READY) system-packages ## kills, races, a real daemon, real servers
-	@$(BIN)/python -m pytest -q -m long
+	@$(PYTEST) -m long
 
 fuzz: $(READY) ## the property tests on examples that no run has drawn before (make test always draws the same)
-	@$(BIN)/python -m pytest -q --hypothesis-profile=fuzz $$(grep -lr "from hypothesis" tests --include="test_*.py")
+	@$(PYTEST) --hypothesis-profile=fuzz $$(grep -lr "from hypothesis" tests --include="test_*.py")
 
 check: $(READY) ## ruff, types, layers
 	@$(BIN)/ruff check .

@@ -49,9 +49,11 @@ def _end(number: int, hint: str) -> None:
     import psutil
 
     with suppress(psutil.Error):
-        for child in psutil.Process().children(recursive=True):
+        children = psutil.Process().children(recursive=True)
+        for child in children:
             with suppress(psutil.Error):
                 child.kill()
+        psutil.wait_procs(children, timeout=5)
     with suppress(OSError):
         os.write(2, f"\nstopped: {hint}\n".encode())
     os._exit(128 + number)
