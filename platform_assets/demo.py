@@ -41,7 +41,7 @@ def run(settings: Settings, echo: Echo, *, lives_on: bool = False) -> dict[str, 
     """Everything from raw lines to gated champions; where it `lives_on`, the weeks after the simulated history too.
 
     Returns: seconds, peak bytes of the process tree, what had to be made again (stages, or assets of `data`), models that
-    could not be trained, with the reason, the seconds until the first champion stood, and the weeks that were lived through.
+    could not be trained, with the reason, the seconds until the first champion stood (0: none does, or none was made), and the weeks that were lived through.
     Raises: DemoFailedError where a stage failed, or where no model could be trained.
     """
     give_memory_back()
@@ -73,7 +73,7 @@ def run(settings: Settings, echo: Echo, *, lives_on: bool = False) -> dict[str, 
                 done = {key.to_user_string(): f"{wanted[key.to_user_string()]} {data}" for key in keys}
                 ledger.complete(completion(len(completions(ledger))), done)
                 ran += told
-                if stage == FIRST_MODEL:
+                if not first_after and stage in model_names() and ledger.champion(stage) is not None:
                     first_after = time.monotonic() - started
             if lives_on and FIRST_MODEL not in untrained:
                 lived = story.live(settings, FIRST_MODEL, instance, _run, echo)

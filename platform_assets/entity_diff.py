@@ -1,10 +1,11 @@
 """`perennial features diff ENTITY`: one entity's values online, offline now, and in the champion's training set."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from platform_assets import names
-from platform_assets.answers import Answer, check_model, known_models
+from platform_assets.answers import Answer, check_model, known_models, source_of
 from platform_assets.components.service_features import services
 from platform_assets.errors import ConfigurationError, TableError
 from platform_assets.reproduction import spec_of
@@ -33,7 +34,7 @@ def diff_entity(settings: Settings, entity: str, model: str | None = None, targe
 
     last, known_last = _last_row(tables, views, entity)
     now = Clock(settings.now).as_served(known_last, settings.source_ends_at())
-    target = target or last.date() + timedelta(days=1)
+    target = target or first_target(last, source_of(settings).timezone)
     rows = pl.DataFrame({names.SERIES_ID: [entity], names.TARGET_DAY: [(target - _EPOCH).days]})
     online = store.online(rows, service, now=now).row(0, named=True)
     offline = store.historical(rows.with_columns(pl.lit(now).alias(names.ISSUED_AT)), service).row(0, named=True)
@@ -55,6 +56,11 @@ def diff_entity(settings: Settings, entity: str, model: str | None = None, targe
         "features": found,
     }
     return answer, _text(answer)
+
+
+def first_target(ended_at: datetime, timezone: str) -> date:
+    """The period that begins where the last known one ended, at a local midnight."""
+    return ended_at.astimezone(ZoneInfo(timezone)).date()
 
 
 def target_day(text: str | None) -> date | None:

@@ -48,6 +48,7 @@ def test_the_others_go_on_and_the_last_screen_says_why_it_was_not_trained(
     assert said in result.output
     assert "dormant has no champion yet" not in result.output
     assert "demand has no champion yet" in result.output
+    assert "the first champion after" not in result.output
     again, ran = demo(world, monkeypatch, {"dormant"})  # it is asked again, and told again; the others are done
     assert ran == ["dormant"]
     assert said in again.output

@@ -29,16 +29,23 @@ def recommendation(found: Sequence[Outcome], *, seed: int = 0) -> str:
     honest = chosen_elsewhere(found, seed=seed)
     if best is None or best.saved is None or honest is None:
         return "No policy would have trained once."
+    idle = [outcome for outcome in found if outcome.saved is not None and not outcome.trainings and outcome.name != "never"]
+    rest = f" {_listed(idle)} would not have trained once." if idle else ""
     if best.saved.high < 0:
-        return f"`never` is the best on this history: {', '.join(f'`{o.name}`' for o in walked)} would have cost more."
+        return f"`never` is the best on this history: {_listed(walked)} would have cost more.{rest}"
     told = f"{_told(best.saved)} of never's cost"
     if len(walked) > 1:
         told += f" ({_told(honest)} chosen on one half of the series, judged on the other)"
     if min(best.saved.low, honest.low) > 0:
-        return f"`{best.name}` saves {told}, with {best.trainings:.3g} trainings."
+        return f"`{best.name}` saves {told}, with {best.trainings:.3g} trainings.{rest}"
     worst = [o for o in walked if o.saved is not None and o.saved.high < 0]
-    costly = f" {', '.join(f'`{o.name}`' for o in worst)} would have cost more than never." if worst else ""
-    return f"No policy can be told from never on this history: the best, `{best.name}`, saves {told}.{costly}"
+    costly = f" {_listed(worst)} would have cost more than never." if worst else ""
+    nearest = "the best" if best.saved.estimate > 0 else "none is cheaper, and of those that train the best"
+    return f"No policy can be told from never on this history: {nearest}, `{best.name}`, saves {told}.{costly}{rest}"
+
+
+def _listed(outcomes: Sequence[Outcome]) -> str:
+    return ", ".join(f"`{outcome.name}`" for outcome in outcomes)
 
 
 def _told(saved: Interval) -> str:

@@ -156,7 +156,8 @@ def decide(evidence: GateEvidence, policy: GatePolicy) -> GateDecision:
         return _undecided(evidence, policy, lacking)
     found = _spoken(evidence.improvement)
     asked = f"{policy.min_improvement:+.1%}"
-    subject = f"loss against {_opponent(evidence)} improves by {found}"
+    moved = "improves by" if evidence.improvement.estimate >= 0 else "is worse, an improvement of"
+    subject = f"loss against {_opponent(evidence)} {moved} {found}"
     if evidence.improvement.low == evidence.improvement.high == 0.0:
         subject = f"loss is that of {_opponent(evidence)} in every sample: its predictions are as good as identical"
     if evidence.improvement.low > policy.min_improvement:

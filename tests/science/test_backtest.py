@@ -177,6 +177,23 @@ def test_the_recommendation_says_what_the_interval_says(drift: float, price: flo
     assert re.search(told, backtest_sentence.recommendation(found))
 
 
+def test_what_costs_more_is_not_called_a_saving_and_who_never_trained_is_named() -> None:
+    world = losses(6, 12, series=10)
+    idle = backtest.Walked(world.loss[0], (), 0.0)
+    for price in range(1, 60):
+        found = backtest.outcomes([world], {"every 3": [walked(world, 3)], "alarm": [idle]}, price=float(price))
+        saved = next(o.saved for o in found if o.name == "every 3")
+        assert saved is not None
+        if saved.estimate < 0 < saved.high:
+            break
+    else:
+        pytest.fail("no price at which it is dearer, but not beyond noise")
+    told = backtest_sentence.recommendation(found)
+    assert "none is cheaper, and of those that train the best, `every 3`, saves -" in told
+    assert "`alarm` would not have trained once" in told
+    assert "`never`" not in told
+
+
 def test_seeds_are_means_and_their_spread_is_in_the_interval() -> None:
     worlds = [losses(seed, 12, series=200, drift=drift) for seed, drift in enumerate((0.0, 0.1, 0.2))]
     walks = {"every 3": [walked(world, 3) for world in worlds]}

@@ -41,7 +41,7 @@ def segments(*improvements: Interval, series: int = 100) -> tuple[SegmentEvidenc
     ("change", "policy", "answer", "promotes", "reason"),
     [
         ({}, {}, "better", True, "beyond noise above"),
-        ({"improvement": WORSE}, {}, "not_better", False, "beyond noise below"),
+        ({"improvement": WORSE}, {}, "not_better", False, "is worse, an improvement of -.* beyond noise below"),
         ({"rolled_back_at": JUDGED_FROM}, {"undecided": "promote"}, "not_better", False, "rolled back at 2011-09-17"),
         ({"improvement": WORSE}, {"undecided": "promote"}, "not_better", False, "beyond noise below"),
         ({"improvement": NOISE}, {}, "undecided", False, "noise alone"),
