@@ -11,6 +11,7 @@ from platform_assets.science.outlook import LEVEL
 from platform_assets.science.performance_plots import BAND, history_chart, outlook_chart
 from platform_assets.science.report_html import PANELS, figure, page, section, table
 from platform_assets.science.report_plots import OURS, THEIRS, WORSE
+from platform_assets.science.report_words import rounded
 
 MOST_WEEKS: Final = 60  # that are drawn
 Span = tuple[float, float | None, float | None]
@@ -127,9 +128,9 @@ def _figures(report: PerformancePage) -> str:
         [
             str(row["week_on"]),
             str(row["model_version"]),
-            f"{row['value']:.4g}",
-            f"{row['value_first']:.4g}",
-            f"{row['baseline']:.4g}",
+            rounded(row["value"]),
+            rounded(row["value_first"]),
+            rounded(row["baseline"]),
             f"{row['rows']:,}",
         ]
         for row in overall.iter_rows(named=True)

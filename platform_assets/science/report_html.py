@@ -22,7 +22,7 @@ figure { margin: 0 0 .8rem; max-width: 52rem; } figure svg { width: 100%; height
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .88rem; }
 th { text-align: left; color: #555b66; font-weight: 600; } th, td { padding: .34rem .7rem .34rem 0; border-bottom: 1px solid #eceef1; }
 th, td { vertical-align: top; }
-.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } dt { font-weight: 600; } dd { margin: 0 0 .7rem; color: #3c424d; }
+.n { text-align: right; font-variant-numeric: tabular-nums; } dt { font-weight: 600; } dd { margin: 0 0 .7rem; color: #3c424d; }
 """
 # Small drawings side by side, and the key of a drawing's colours.
 PANELS: Final = """

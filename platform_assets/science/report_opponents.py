@@ -61,7 +61,7 @@ def automatic(evaluation: Evaluation) -> str:
             words.plain(name),
             words.baseline(name, evaluation),
             words.number(evaluation.figures[name][evaluation.primary]),
-            f"{evaluation.figures[name][evaluation.primary].estimate + c.difference.estimate:.4g}",
+            words.rounded(evaluation.figures[name][evaluation.primary].estimate + c.difference.estimate),
             words.percent(c.improvements[evaluation.primary]),
             f"{c.series:,}",
             f"{c.rows:,}",

@@ -115,7 +115,7 @@ def fans(examples: Sequence[Example], levels: Sequence[float], *, label: str) ->
 
 
 def _fan(axes: Axes, example: Example, levels: Sequence[float]) -> None:
-    from matplotlib.dates import ConciseDateFormatter, DayLocator
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     quantiles = list(zip(*example.quantiles, strict=True))
     middle = min(range(len(levels)), key=lambda at: abs(levels[at] - 0.5))
@@ -135,7 +135,7 @@ def _fan(axes: Axes, example: Example, levels: Sequence[float]) -> None:
     axes.set_title(
         f"{_short(example.series_id)} · {example.kind}, {100 * example.improvement:+.0f}%", fontsize=9.5, loc="left"
     )
-    locator = DayLocator(bymonthday=(1, 15))
+    locator = AutoDateLocator(minticks=3, maxticks=6)  # eight weeks of days, or of a weekly source more than a year
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
 

@@ -54,8 +54,13 @@ def number(interval: Interval) -> str:
     if interval.estimate != interval.estimate:
         return "not known"
     if not interval.is_known:
-        return f"{interval.estimate:.4g}"
-    return f"{interval.estimate:.4g} ({interval.low:.4g} to {interval.high:.4g})"
+        return rounded(interval.estimate)
+    return f"{rounded(interval.estimate)} ({rounded(interval.low)} to {rounded(interval.high)})"
+
+
+def rounded(value: float) -> str:
+    """Four digits, or all before the point: no reader wants 6.612e+04."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def tone(evaluation: Evaluation) -> str:
@@ -178,7 +183,8 @@ def cost_rule(evaluation: Evaluation) -> str:
     over, out = (f"{v:.0%}" if evaluation.has_prices else f"{v:g}" for v in (costs.overstock, costs.stockout))
     return (
         f"Had stock been set anew for every period at the level that these costs make cheapest ({costs.critical_ratio:.1%} of periods served): "
-        f"a unit left over costs {over} {unit}, a unit that was asked for and not there {out} {unit}. Per series and period"
+        f"a unit left over costs {over} {unit}, a unit that was asked for and not there {out} {unit}. "
+        "What is sold in whole units is stocked in whole units, the nearest to the level, as `perennial predict` prints it. Per series and period"
         f"{', in the currency of the prices' if evaluation.has_prices else ''}."
     )
 

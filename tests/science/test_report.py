@@ -286,3 +286,11 @@ def test_nobody_to_compare_with_is_said() -> None:
         calibration={},
     )
     assert "nothing to compare" in Page(report.build(alone).html).text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0123, "0.0123"), (12.3456, "12.35"), (999.96, "1000"), (66120.4, "66,120"), (-1234567.8, "-1,234,568")],
+)
+def test_large_figures_are_read_without_powers_of_ten(value: float, text: str) -> None:
+    assert report_words.rounded(value) == text
