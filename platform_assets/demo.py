@@ -41,7 +41,8 @@ def run(settings: Settings, echo: Echo, *, lives_on: bool = False) -> dict[str, 
     """Everything from raw lines to gated champions; where it `lives_on`, the weeks after the simulated history too.
 
     Returns: seconds, peak bytes of the process tree, what had to be made again (stages, or assets of `data`), models that
-    could not be trained, with the reason, the seconds until the first champion stood (0: none does, or none was made), and the weeks that were lived through.
+    could not be trained, with the reason, the seconds until the first champion stood (0: none does, or nothing was made),
+    and the weeks that were lived through.
     Raises: DemoFailedError where a stage failed, or where no model could be trained.
     """
     give_memory_back()
