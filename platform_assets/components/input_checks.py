@@ -91,9 +91,10 @@ def check_inputs(spec: ModelSpec, res: Any, version: str, manifest: Manifest) ->
             verdict=verdict.about + ("" if faults.passed else f"; {faults.statistic:.0f} faults of the rows"),
             has_passed=verdict.passed and faults.passed,
             about_reference=f"{REFERENCES[of.named]}, {of.about}",
-            about_current=f"{drawn.current.height:,} of {issued.height:,} rows issued on {as_of}, drawn as the reference's were",
+            about_current=f"{issued.height:,} rows issued on {as_of}, in {len(drawn.draws)} draws of about {drawn.current.height:,}, "
+            "drawn as the reference's were",
             reference=drawn.reference,
-            current=drawn.current,
+            current=drawn.pooled,
             drift=drift,
             findings=findings,
             joint=joint,

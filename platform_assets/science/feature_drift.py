@@ -37,7 +37,7 @@ DRIFT_SCHEMA: Final = {
 
 def feature_drift(
     reference: pl.DataFrame,
-    current: pl.DataFrame,
+    current: pl.DataFrame | Sequence[pl.DataFrame],
     columns: Sequence[str],
     *,
     window: str | None = None,
@@ -49,7 +49,8 @@ def feature_drift(
     that says to which past occasion a row belongs (an issue day or week), each about as many rows as the current ones:
     then `usual` is the median distance of an occasion from the reference, and the p-value the one-sided tail of the
     robust z of the logarithm; occasions on which a feature has few values do not count. Without it rows are taken as
-    independent and the p-value is the asymptotic one.
+    independent and the p-value is the asymptotic one. Where `current` is several draws, each as large as an occasion,
+    `statistic` is the median of their distances, and the figures that nothing is judged by are those of all together.
 
     `statistic` is the Kolmogorov-Smirnov distance, of categories the chi-square distance; `stability_index` in nats and
     `divergence` (Jensen-Shannon) in bits are over ten bins or the categories; `moved` is the Wasserstein distance in the
@@ -58,7 +59,8 @@ def feature_drift(
     Raises: SchemaError naming columns that a frame lacks, or that are of another type in each; EmptyFrameError where a
     frame has no rows.
     """
-    for role, rows in (("reference", reference), ("current", current)):
+    draws = [current] if isinstance(current, pl.DataFrame) else list(current)
+    for role, rows in (("reference", reference), *(("current", draw) for draw in draws)):
         if missing := sorted(set(columns) - set(rows.columns)):
             raise SchemaError(f"feature drift: {role} rows lack {missing}; columns: {', '.join(rows.columns)}")
         if rows.is_empty():
@@ -66,7 +68,7 @@ def feature_drift(
     occasions = None if window is None else reference[window].rank("dense").fill_null(0).to_numpy().astype(np.int64)
     if not columns:
         return pl.DataFrame(schema=DRIFT_SCHEMA)
-    rows = [_judged(reference[name], current[name], occasions) for name in columns]
+    rows = [_judged(reference[name], [draw[name] for draw in draws], occasions) for name in columns]
     q_values = benjamini_hochberg(np.array([row.p_value for row in rows]))
     return pl.DataFrame(
         {
@@ -113,7 +115,8 @@ def benjamini_hochberg(p_values: Floats) -> Floats:
 def unusual(now: float, past: Floats, *, least_scale: float = 0.05) -> float:
     """One-sided normal tail of the robust z of a distance's logarithm among past ones; NaN where they are too few.
 
-    Few and quiet occasions would make any difference large: the spread is not taken below `least_scale`.
+    Few and quiet occasions would make any difference large: the spread is not taken below `least_scale`. Nor is the
+    tail below the share of past ones that lay as far: most distances of a feature that is nearly always 0 are equal.
     """
     from scipy.special import ndtr
 
@@ -122,7 +125,8 @@ def unusual(now: float, past: Floats, *, least_scale: float = 0.05) -> float:
     logs = np.log(np.maximum(past, 1e-6))
     centre = np.median(logs)
     scale = max(MAD_TO_SD * float(np.median(np.abs(logs - centre))), least_scale)
-    return float(ndtr(-(np.log(max(now, 1e-6)) - centre) / scale))
+    tail = float(ndtr(-(np.log(max(now, 1e-6)) - centre) / scale))
+    return max(tail, float(np.mean(past >= now)))
 
 
 @dataclass(frozen=True)
@@ -135,26 +139,28 @@ class _Judged:
     p_value: float = float("nan")
 
 
-def _judged(reference: pl.Series, current: pl.Series, occasions: NDArray[np.int64] | None) -> _Judged:
-    if reference.dtype in CATEGORIES or current.dtype in CATEGORIES:
-        return _judged_categories(reference, current, occasions)
+def _judged(reference: pl.Series, draws: Sequence[pl.Series], occasions: NDArray[np.int64] | None) -> _Judged:
+    if any(column.dtype in CATEGORIES for column in (reference, *draws)):
+        return _judged_categories(reference, draws, occasions)
     known = reference.fill_nan(None) if reference.dtype.is_float() else reference
     is_known = known.is_not_null().to_numpy()
-    if not is_known.any() or not (current.fill_nan(None) if current.dtype.is_float() else current).count():
+    counts = [(draw.fill_nan(None) if draw.dtype.is_float() else draw).count() for draw in draws]
+    if not is_known.any() or not any(counts):
         return _Judged()
     if occasions is not None:
         is_known &= _is_full(occasions, is_known)
         known, occasions = known.filter(is_known), occasions[is_known]
     before = Reference.of(known)
-    now = Current.of(current, before)
-    distance = distances.kolmogorov_smirnov(before, now)
+    each = [Current.of(draw, before) for draw, count in zip(draws, counts, strict=True) if count]
+    distance = float(np.median([distances.kolmogorov_smirnov(before, draw) for draw in each]))
     if occasions is None:
         past = np.empty(0)
-        p_value = distances.kolmogorov_smirnov_p(distance, before.values.size, now.values.size)
+        p_value = distances.kolmogorov_smirnov_p(distance, before.values.size, int(np.median(counts)))
     else:
         past = _distances(known.cast(pl.Float64).to_numpy() + 0.0, occasions)
-        is_enough = now.values.size >= LEAST_KNOWN * known.len() / max(past.size, 1)
+        is_enough = np.median(counts) >= LEAST_KNOWN * known.len() / max(past.size, 1)
         p_value = unusual(distance, past) if is_enough else float("nan")
+    now = each[0] if len(draws) == 1 else Current.of(pl.concat(draws), before)
     shares = distances.binned(before, now, 10)
     return _Judged(
         statistic=distance,
@@ -208,20 +214,23 @@ def _run_starts(*columns: NDArray[Any]) -> NDArray[np.intp]:
     return np.flatnonzero(is_first)
 
 
-def _judged_categories(reference: pl.Series, current: pl.Series, occasions: NDArray[np.int64] | None) -> _Judged:
-    before, now = reference.cast(pl.String), current.cast(pl.String)
-    found = distances.chi_square(before, now)
+def _judged_categories(
+    reference: pl.Series, draws: Sequence[pl.Series], occasions: NDArray[np.int64] | None
+) -> _Judged:
+    before, now = reference.cast(pl.String), [draw.cast(pl.String) for draw in draws]
+    found = distances.chi_square(before, pl.concat(now))
     past = np.empty(0)
     if occasions is not None:
         codes = before.rank("dense").fill_null(0).to_numpy().astype(np.int64)
         counts = np.zeros((int(occasions.max()) + 1, int(codes.max()) + 1))
         np.add.at(counts, (occasions, codes), 1)
         past = distances.chi_square_distances(counts.sum(axis=0), counts[counts.sum(axis=1) > 0])
-    distance = found.distance
+    each = [found] if len(now) == 1 else [distances.chi_square(before, draw) for draw in now]
+    distance = float(np.median([one.distance for one in each]))
     return _Judged(
         statistic=distance,
         usual=float(np.median(past)) if past.size else 0.0,
         stability_index=found.stability_index,
         divergence=found.divergence,
-        p_value=found.p_value if occasions is None else unusual(distance, past),
+        p_value=float(np.median([one.p_value for one in each])) if occasions is None else unusual(distance, past),
     )

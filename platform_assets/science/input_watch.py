@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from platform_assets.science import skew
 from platform_assets.science.feature_drift import CATEGORIES, feature_drift, worst_first
@@ -15,16 +16,27 @@ from platform_assets.science.monitoring import Verdict
 from platform_assets.science.skew import Finding
 
 LEAST_ROWS: Final = 50  # of an occasion; fewer say nothing about a distribution
+DRAWS: Final = 9  # of the issued rows; of few series a single one says more of its luck than of the day
 OCCASION: Final = "issued_at"
 SERIES: Final = "series_id"
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of past occasions and rows issued last, as many and as likely to be drawn as those of an occasion."""
+    """Rows of past occasions, and draws of the rows issued last, each as large as an occasion and drawn as one."""
 
     reference: pl.DataFrame
-    current: pl.DataFrame
+    draws: tuple[pl.DataFrame, ...]
+
+    @property
+    def current(self) -> pl.DataFrame:
+        """One draw: what an occasion would have been."""
+        return self.draws[0]
+
+    @property
+    def pooled(self) -> pl.DataFrame:
+        """All draws; a row is in as many of them as it was drawn in."""
+        return pl.concat(self.draws)
 
 
 def samples(
@@ -33,15 +45,15 @@ def samples(
     """Both sides of a comparison, equally uncertain and equally made of large and small series.
 
     training, issued: series_id, issued_at and features. Each instant of issue in the training set is a past occasion;
-    those of few rows are left out unless all are. Of the issued rows as many are drawn, by the seed, as a usual occasion
-    has, and as its rows were: series in proportion to `weights` (series_id, weight; alike where left out), and of each
-    draw of a series one of its rows.
+    those of few rows are left out unless all are. A draw of the issued rows has as many as a usual occasion, and was
+    drawn as its rows were: series in proportion to `weights` (series_id, weight; alike where left out), and of each
+    draw of a series one of its rows. The draws of an issue day are always the same, those of another day others.
     """
     sizes = training.group_by(OCCASION).len()
     large = sizes.filter(pl.col("len") >= LEAST_ROWS)
-    wanted = int(large["len"].median() or LEAST_ROWS)  # pyright: ignore[reportArgumentType]
-    reference = training.join(large, on=OCCASION, how="semi")
-    return Samples(training if reference.is_empty() else reference, _drawn(issued, weights, wanted, seed))
+    kept = sizes if large.is_empty() else large
+    wanted = int(kept["len"].median() or 1)  # pyright: ignore[reportArgumentType]
+    return Samples(training.join(kept, on=OCCASION, how="semi"), _drawn(issued, weights, wanted, seed))
 
 
 def comparable(reference: pl.DataFrame, current: pl.DataFrame, features: Sequence[str]) -> list[str]:
@@ -71,7 +83,7 @@ def input_drift(
     """
     drawn = samples(training, issued, weights=weights, seed=seed)
     names = comparable(drawn.reference, drawn.current, features)
-    return feature_drift(drawn.reference, drawn.current, names, window=OCCASION, alpha=alpha)
+    return feature_drift(drawn.reference, drawn.draws, names, window=OCCASION, alpha=alpha)
 
 
 def input_faults(
@@ -145,20 +157,41 @@ def told_joint(joint: JointShift | None) -> Mapping[str, float]:
     return {name: value for name, value in figures.items() if np.isfinite(value)}
 
 
-def _drawn(issued: pl.DataFrame, weights: pl.DataFrame | None, wanted: int, seed: int) -> pl.DataFrame:
-    """About `wanted` rows, drawn as `sampling.fit_rows` draws those of one issue; at least one."""
-    random = np.random.default_rng(seed)
+def _drawn(issued: pl.DataFrame, weights: pl.DataFrame | None, wanted: int, seed: int) -> tuple[pl.DataFrame, ...]:
+    """`DRAWS` times about `wanted` rows, drawn as `sampling.fit_rows` draws those of one issue; at least one."""
+    day = issued[OCCASION].max()
+    random = np.random.default_rng([seed, day.toordinal() if isinstance(day, date) else 0])
     order = issued.with_row_index("at").sort(SERIES, "at")
-    series = order.group_by(SERIES, maintain_order=True).agg(pl.col("at"))
+    series = order.group_by(SERIES, maintain_order=True).len()
+    size, places = series["len"].to_numpy().astype(np.int64), order["at"].to_numpy()
+    first = np.cumsum(size) - size
     weight = np.ones(series.height)
     if weights is not None:
         weight = series.join(weights, on=SERIES, how="left", maintain_order="left")["weight"].to_numpy()
         weight = np.where(np.isfinite(weight), weight, np.nanmin(weight))
-    draws = max(1, int(np.ceil(wanted * weight.max() / weight.sum())))
-    chance = np.minimum(1.0, weight * wanted / (weight.sum() * draws))
-    picked = {
-        int(random.choice(series["at"][int(place)].to_numpy()))
-        for _ in range(draws)
-        for place in np.flatnonzero(random.random(series.height) < chance)
-    }
-    return issued[sorted(picked)] if picked else issued.head(1)
+    draws, chance = _chances(weight, size, wanted)
+    drawn: list[pl.DataFrame] = []
+    for _ in range(DRAWS):
+        _, at = np.nonzero(random.random((draws, series.height)) < chance)
+        picked = np.unique(places[first[at] + (random.random(at.size) * size[at]).astype(np.int64)])
+        drawn.append(issued[picked] if picked.size else issued.head(1))
+    return tuple(drawn)
+
+
+def _chances(weight: NDArray[np.float64], size: NDArray[np.int64], wanted: int) -> tuple[int, NDArray[np.float64]]:
+    """How often to draw, and each series' chance at a time, so that `wanted` different rows are to be expected.
+
+    A row that is drawn again counts once: of few series and horizons many are, so more are to be drawn than are wanted.
+    """
+
+    def chances(rows: float) -> tuple[int, NDArray[np.float64]]:
+        draws = max(1, int(np.ceil(rows * weight.max() / weight.sum())))
+        return draws, np.minimum(1.0, weight * rows / (weight.sum() * draws))
+
+    low, high = float(wanted), 16.0 * wanted  # the latter where all rows there are do not make as many
+    for _ in range(20):
+        middle = (low + high) / 2
+        draws, chance = chances(middle)
+        is_enough = (size * (1 - (1 - chance / size) ** draws)).sum() >= wanted
+        low, high = (low, middle) if is_enough else (middle, high)
+    return chances(low)

@@ -50,6 +50,34 @@ def test_every_statistic_of_a_feature_is_the_one_of_scipy() -> None:
     assert np.isnan(found[1]["moved"])
 
 
+def test_several_draws_are_judged_by_the_median_of_their_distances_and_shown_together() -> None:
+    random = np.random.default_rng(17)
+    shape = {"day": np.repeat(np.arange(20), 80)}
+    before = pl.DataFrame({**shape, "x": random.normal(size=1600), "kind": random.choice(["tea", "mug"], 1600)})
+    draws = [
+        pl.DataFrame({"x": shift + random.normal(size=80), "kind": random.choice(["tea", "mug"], 80)})
+        for shift in (0.0, 0.3, 2.0)
+    ]
+    columns = ["x", "kind"]
+    found = feature_drift.feature_drift(before, draws, columns, window="day")
+    each = [feature_drift.feature_drift(before, draw, columns, window="day") for draw in draws]
+    for name in ("statistic", "p_value"):
+        expected = [sorted(one[name][at] for one in each)[1] for at in range(2)]
+        assert found[name].to_list() == pytest.approx(expected, rel=1e-12)
+    together = feature_drift.feature_drift(before, pl.concat(draws), columns)
+    shown = ["feature", "stability_index", "divergence", "moved"]
+    assert_frame_equal(found.select(shown), together.select(shown))
+    emptied = [draw.with_columns(x=pl.lit(None, dtype=pl.Float64)) for draw in draws[:2]]
+    assert np.isnan(feature_drift.feature_drift(before, [*emptied, draws[2]], ["x"], window="day")["p_value"].item())
+
+
+@pytest.mark.parametrize(("now", "p_value"), [(0.1, 0.13), (0.5, 0.05), (1.0, 0.0)])
+def test_nothing_is_rarer_than_it_was_among_past_occasions(now: float, p_value: float) -> None:
+    """Of a feature that is nearly always 0 most past distances are equal: what an eighth of them exceed had p 1e-32."""
+    past = np.r_[np.full(87, 0.06), np.full(8, 0.1), np.full(5, 0.5)]
+    assert feature_drift.unusual(now, past) == pytest.approx(p_value, abs=1e-9)
+
+
 def test_a_category_whose_share_moves_is_found_among_days_that_differ() -> None:
     """Each day has shares of its own: Pearson's test calls each of them another, the past calls them usual."""
     random = np.random.default_rng(8)

@@ -95,10 +95,73 @@ def test_issued_rows_are_drawn_as_the_training_set_was(is_weighted: bool, drifte
     assert found["has_drifted"].sum() == drifted
 
 
+def chain(seed: int, judged: int) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """A training set and issues after it of 45 stores that sell what they always sold, four horizons each."""
+    random = np.random.default_rng(seed)
+    level, start = random.lognormal(sigma=0.7, size=45), datetime(2024, 1, 1, tzinfo=UTC)
+
+    def issue(week: int) -> pl.DataFrame:
+        known = {f"mean_{weeks}": level * np.exp(0.1 / weeks * random.normal(size=45)) for weeks in (4, 13, 26, 52)}
+        rows = pl.DataFrame({"series_id": [f"s{number:02d}" for number in range(45)], **known})
+        return rows.join(pl.DataFrame({"horizon_days": [7, 14, 21, 28]}), how="cross").with_columns(
+            issued_at=pl.lit(start + timedelta(weeks=week))
+        )
+
+    def drawn() -> np.ndarray:  # as the training set is: twice each store or not, and one of its horizons
+        places = 4 * np.tile(np.arange(45), 2) + random.integers(0, 4, size=90)
+        return np.unique(places[random.random(90) < 0.8])
+
+    training = pl.concat(issue(week)[drawn()] for week in range(130))
+    return training, [issue(week) for week in range(130, 130 + judged)]
+
+
+@pytest.mark.parametrize("seed", [2, 12, 15, 18, 24, 27])
+def test_few_stores_that_sell_as_ever_raise_no_lasting_alarm(seed: int) -> None:
+    """Each day's rows were drawn by the same numbers, so that the same 33 of 45 stores stood for all of them.
+
+    Where that draw lay far off, as in these worlds, the check failed from the first day on, for as long as the champion
+    lived: of 120 such worlds 25 had a p below 0.05 in nearly each week.
+    """
+    training, issues_after = chain(seed, 4)
+    told = [input_watch.input_drift(training, one, ["mean_52"])["p_value"].item() for one in issues_after]
+    assert min(told) > 0.05
+
+
+def test_a_day_is_drawn_alike_whenever_it_is_asked_and_another_day_otherwise() -> None:
+    training, (monday, next_monday) = chain(0, 2)
+    key = ["series_id", "horizon_days"]
+    drawn, again, later = (input_watch.samples(training, one) for one in (monday, monday, next_monday))
+    assert all(one.equals(other) for one, other in zip(drawn.draws, again.draws, strict=True))
+    rows = [{*draw.select(key).iter_rows()} for draw in (*drawn.draws, *later.draws)]
+    assert len({frozenset(one) for one in rows}) == len(rows) == 2 * input_watch.DRAWS
+    assert drawn.pooled.height == sum(draw.height for draw in drawn.draws)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_draw_has_as_many_rows_as_a_past_occasion(weighted: bool) -> None:
+    """Rows drawn twice count once in the training set; the draw had a seventh fewer, and so lay farther off."""
+    training, issues_after = chain(1, 20)
+    usual = training.group_by("issued_at").len()["len"].median()
+    weights = issues_after[0].select("series_id", weight=pl.col("mean_52").sqrt()).unique() if weighted else None
+    heights = [
+        draw.height for one in issues_after for draw in input_watch.samples(training, one, weights=weights).draws
+    ]
+    assert np.mean(heights) == pytest.approx(usual, rel=0.03)
+
+
 def test_a_training_set_of_small_issues_is_not_judged_but_does_not_break() -> None:
     random = np.random.default_rng(1)
     found = input_watch.input_drift(issues(random, 5, 3), issues(random, 1, 3), ["mean_28"])
     assert not found["has_drifted"].any()
+
+
+def test_where_all_issues_are_small_a_draw_is_as_small() -> None:
+    """Fifty rows were compared with occasions of fourteen, whose distances are twice as large."""
+    random = np.random.default_rng(4)
+    training, issued = issues(random, 60, 14), issues(random, 1, 80)
+    drawn = input_watch.samples(training, issued)
+    assert drawn.reference.height == training.height
+    assert np.mean([draw.height for draw in drawn.draws]) == pytest.approx(14, abs=4)
 
 
 def test_a_model_that_reads_the_calendar_only_has_no_inputs_to_drift() -> None:
@@ -136,7 +199,7 @@ READS = ["mean_28", "price", "shop"]
 def test_each_fault_of_the_issued_rows_is_named_and_fails_the_check(break_it: object, told: list) -> None:
     random = np.random.default_rng(9)
     issued = break_it(watched(random, 1))  # pyright: ignore[reportCallIssue]
-    drawn = Samples(watched(random, 20), issued)
+    drawn = Samples(watched(random, 20), (issued,))
     found = input_watch.input_faults(drawn, issued, READS)
     assert [(finding.kind, finding.where) for finding in found] == told
     verdict = input_watch.judge_faults(found, champion="7", as_of=DAY)
@@ -149,7 +212,7 @@ def test_each_fault_of_the_issued_rows_is_named_and_fails_the_check(break_it: ob
 def test_a_feature_that_the_definition_reads_more_is_told_and_fails_nothing() -> None:
     random = np.random.default_rng(10)
     issued = watched(random, 1).with_columns(age=pl.lit(1.0))
-    found = input_watch.input_faults(Samples(watched(random, 20), issued), issued, READS, defined=[*READS, "age"])
+    found = input_watch.input_faults(Samples(watched(random, 20), (issued,)), issued, READS, defined=[*READS, "age"])
     assert [finding.told for finding in found] == ["column added: age: Float64, expected none"]
     assert input_watch.judge_faults(found, champion="7", as_of=DAY).passed
 
