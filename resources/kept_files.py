@@ -95,12 +95,15 @@ class KeptFiles:
         self.store.put(f"{ACCEPTED_FOLDER}/{name}", file.content)
 
     def _listed(self, folder: str, *, is_taken: bool) -> list[Waiting]:
-        found = []
-        for stored in self.store.listing(folder):
+        found, listed = [], self.store.listing(folder)
+        manifests = {stored.key: stored for stored in listed if stored.key.endswith(MANIFEST)}
+        for stored in listed:
             name = stored.key.rpartition("/")[2]
             if name[0] != "." and Path(name).suffix.lower() in SUFFIXES:
-                stamp = f"{stored.size}-{stored.modified_at.timestamp():.6f}"
-                found.append(Waiting(name, self.store.uri(stored.key), stamp, stored.modified_at, is_taken))
+                parts = [stored, *([manifests[beside]] if (beside := stored.key + MANIFEST) in manifests else [])]
+                stamp = "+".join(f"{part.size}-{part.modified_at.timestamp():.6f}" for part in parts)
+                written_at = max(part.modified_at for part in parts)  # a manifest laid later is news of its file
+                found.append(Waiting(name, self.store.uri(stored.key), stamp, written_at, is_taken))
         return found
 
 

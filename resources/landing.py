@@ -12,7 +12,7 @@ from platform_assets.errors import ConfigurationError, DataError
 from platform_assets.science.source import Source
 from resources.artifacts import Artifacts
 from resources.kept_files import ARRIVING_FOLDER, Accepted, KeptFiles
-from resources.line_files import SUFFIXES, LineFile, raw_lines, read_file
+from resources.line_files import SUFFIXES, LineFile, check_end, manifest_digest, raw_lines, read_file
 from resources.plan_files import is_plans, read_plans
 from resources.prepared import Prepared, PreparedFile
 from resources.refusals import rules_digest
@@ -152,6 +152,8 @@ class Landing:
         else:
             earlier = self._earlier(source, now)
             with _blaming(where):
+                manifest = self.kept.manifest(where)
+                check_end(file, manifest)
                 delivery = examine(
                     raw_lines(file, source.delimiter),
                     rulebook(source),
@@ -159,7 +161,7 @@ class Landing:
                     digest=file.digest,
                     is_text=file.is_text,
                     today=_today(now),
-                    manifest=self.kept.manifest(where),
+                    manifest=manifest,
                     arrived_at=now,
                     earlier=earlier,
                 )
@@ -194,7 +196,7 @@ class Landing:
         with _blaming(history):
             file, manifest = read_file(history), self.kept.manifest(history)
             # What a manifest vouches for is another verdict.
-            name = file.digest[:16] if manifest is None else f"{file.digest[:16]}-{_short(manifest)}"
+            name = file.digest[:16] if manifest is None else f"{file.digest[:16]}-{manifest_digest(manifest)}"
             lines = cache.lines(name, lambda: self._examined(file, book, now, manifest))
         yield PreparedFile(file.name, file.digest, None, lines)
         for kept in self.kept.accepted():
@@ -208,6 +210,7 @@ class Landing:
     ) -> "pl.DataFrame":
         from platform_assets.science.intake import examine
 
+        check_end(file, manifest)
         raw = raw_lines(file, book.source.delimiter)
         is_text, today = file.is_text, _today(now)
         return examine(
@@ -267,12 +270,6 @@ def _check_inside(lines: "pl.DataFrame", name: str, between: Between | None) -> 
 @lru_cache(maxsize=4)
 def _digest_of(path: Path, _modified_ns: int | None) -> str:
     return read_file(path).digest
-
-
-def _short(manifest: Mapping[str, Any]) -> str:
-    import hashlib
-
-    return hashlib.sha256(repr(sorted(manifest.items())).encode()).hexdigest()[:8]
 
 
 def _today(now: datetime) -> date:

@@ -105,6 +105,28 @@ def read_manifest(name: str, content: bytes) -> Mapping[str, Any]:
     return stated
 
 
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """The first 8 digits of what tells one manifest from another."""
+    return hashlib.sha256(repr(sorted(manifest.items())).encode()).hexdigest()[:8]
+
+
+def check_end(file: LineFile, manifest: Mapping[str, Any] | None = None) -> None:
+    """Refuse a CSV that ends within a line, unless a manifest states how many rows, or which content, it has.
+
+    Raises: SchemaError.
+    """
+    if file.is_parquet or (manifest is not None and not {"rows", "sha256"}.isdisjoint(manifest)):
+        return
+    content = _text(file)
+    if not content.endswith((b"\n", b"\r")):
+        lines = content.splitlines()
+        raise SchemaError(
+            f"{file.name}: ends within row {len(lines) - 1} ({lines[-1].decode()[-40:]!r}), without a line end: is the file cut off?",
+            hint="write it under another name and rename it when it is complete; if its last row is whole, end it with a newline "
+            f'(echo >> {file.name}), or state how many rows it has, such as {{"rows": 1234}}, in {file.name}{MANIFEST} beside it',
+        )
+
+
 def column_names(file: LineFile, delimiter: str = ",") -> list[str]:
     """Names in the file's own order, repeated ones too.
 
@@ -171,7 +193,7 @@ def _read_parquet(file: LineFile) -> "pl.DataFrame":
 def _text(file: LineFile) -> bytes:
     """The bytes of a CSV without a byte-order mark.
 
-    Raises: SchemaError where they are something else, or no UTF-8, or end within a line.
+    Raises: SchemaError where they are something else, or no UTF-8.
     """
     suffix = Path(file.name).suffix.lower()
     if suffix in SPREADSHEETS:
@@ -202,12 +224,6 @@ def _text(file: LineFile) -> bytes:
     if b"\0" in content:
         raise SchemaError(
             f"{file.name}: a NUL byte in row {content.count(NEWLINE, 0, content.index(0))}, expected text"
-        )
-    if not content.endswith((b"\n", b"\r")):
-        raise SchemaError(
-            f"{file.name}: ends within row {content.rstrip().count(NEWLINE)} ({content.splitlines()[-1][-40:]!r}), without a line end: "
-            "is the file cut off?",
-            hint="write it under another name and rename it when it is complete; end the last line with a newline",
         )
     return content
 

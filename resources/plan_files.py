@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from platform_assets.errors import ContractError, SchemaError
 from platform_assets.science.source import Source
-from resources.line_files import LineFile, raw_lines
+from resources.line_files import LineFile, check_end, raw_lines
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,6 +35,7 @@ def read_plans(file: LineFile, source: Source) -> "pl.DataFrame":
     kinds: dict[str, Any] = dict.fromkeys(source.series, "key")
     kinds |= {column: KINDS[role] for role, column in source.plans.items()}
     columns = [Column(name, kind) for name, kind in kinds.items()]
+    check_end(file)
     raw = raw_lines(file, source.delimiter)
     check_names(file.name, raw.columns, columns)
     said = typed(raw, columns, file.name, is_text=file.is_text, date_format=source.date_format)

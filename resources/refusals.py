@@ -1,7 +1,6 @@
 """Files that were refused, by their content and by the rules that refused them: other rules, another answer."""
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -14,7 +13,7 @@ from resources import line_files
 from resources.source_digest import source_digest
 
 if TYPE_CHECKING:
-    from resources.line_files import LineFile
+    from resources.kept_files import KeptFiles
 
 
 def rules_digest(source: Source) -> str:
@@ -38,7 +37,7 @@ def record_refusal(
     error: PerennialError,
     *,
     now: datetime,
-    read: "Callable[[str], LineFile] | None" = None,
+    kept: "KeptFiles | None" = None,
 ) -> None:
     """Keep in the ledger that a file was refused, and why; once for the same file and reason.
 
@@ -46,20 +45,29 @@ def record_refusal(
     """
     at_fault = str((error.file if isinstance(error, DataError) else None) or where)
     try:
-        digest = (read(at_fault) if read else line_files.read_file(Path(at_fault))).digest
+        digest = (kept.read(at_fault) if kept else line_files.read_file(Path(at_fault))).digest
     except DataError:
         digest = ""  # there is nothing to hash
     name = at_fault.rpartition("/")[2]
     if not any((r.file, r.sha256, r.reason) == (name, digest, str(error)) for r in ledger.refusals(source.name)):
         ledger.record_refusal(source.name, name, sha256=digest, reason=str(error), at=now)
     if digest:
-        ledger.complete(_key(source, digest), {"file": name, "reason": str(error)}, at=now)
+        ledger.complete(_key(source, digest, vouched(at_fault, kept)), {"file": name, "reason": str(error)}, at=now)
 
 
-def is_refused(ledger: Any, source: Source, digest: str) -> bool:
-    """Whether a file of this content was refused by the rules that hold now."""
-    return ledger.completed(_key(source, digest)) is not None
+def is_refused(ledger: Any, source: Source, digest: str, manifest: str = "") -> bool:
+    """Whether a file of this content, with a manifest of this digest or none, was refused by the rules that hold now."""
+    return ledger.completed(_key(source, digest, manifest)) is not None
 
 
-def _key(source: Source, digest: str) -> str:
-    return f"refused/{source.name}/{digest}/{rules_digest(source)[:16]}"
+def vouched(where: str | Path, kept: "KeptFiles | None" = None) -> str:
+    """Digest of the manifest beside a file; empty where there is none."""
+    try:
+        manifest = kept.manifest(where) if kept else line_files.manifest_of(Path(where))
+    except DataError as error:  # no JSON; one that is mended has another digest
+        manifest = {"error": error.message}
+    return "" if manifest is None else line_files.manifest_digest(manifest)
+
+
+def _key(source: Source, digest: str, manifest: str) -> str:
+    return "/".join(["refused", source.name, digest, *([manifest] if manifest else []), rules_digest(source)[:16]])

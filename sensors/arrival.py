@@ -139,7 +139,8 @@ class Tick:
     def _settled(self, file: Any, about: Seen) -> str | None:
         """What has become of a file for good, under the rules that hold; its months and days otherwise."""
         from platform_assets.components.source_choice import arriving_months
-        from resources.refusals import is_refused
+        from resources.line_files import check_end
+        from resources.refusals import is_refused, vouched
 
         content = None
         if not about.digest:
@@ -149,10 +150,13 @@ class Tick:
             return "known"
         if about.digest in self.asked:
             return "under way"
-        if is_refused(self.resources.ledger, self.source, about.digest):
+        kept = self.resources.landing.kept
+        if is_refused(self.resources.ledger, self.source, about.digest, vouched(file.where, kept)):
             return "refused"
         if not about.months or about.rules != self.rules:
-            content = content or self.resources.landing.kept.read(file.where)
+            content = content or kept.read(file.where)
+            if not file.is_taken:
+                check_end(content, kept.manifest(file.where))
             months, days = arriving_months(content, self.source, active_window())
             about.months, about.days = tuple(months), (days[0].isoformat(), days[1].isoformat())
         return None
@@ -165,7 +169,7 @@ class Tick:
         from resources.refusals import record_refusal
 
         landing, now = self.resources.landing, self.resources.clock.wall_now()
-        record_refusal(self.resources.ledger, self.source, file.where, error, now=now, read=landing.kept.read)
+        record_refusal(self.resources.ledger, self.source, file.where, error, now=now, kept=landing.kept)
         return "refused", error.message
 
     def _next(self, file: Any, about: Seen, now: datetime) -> tuple[str, dg.RunRequest | str | None]:

@@ -140,7 +140,7 @@ def _recording(resources: Any, source: Source, where: str) -> Iterator[None]:
         yield
     except DataError as error:
         now = resources.clock.now()
-        record_refusal(resources.ledger, source, where, error, now=now, read=resources.landing.kept.read)
+        record_refusal(resources.ledger, source, where, error, now=now, kept=resources.landing.kept)
         raise dg.Failure(str(error), allow_retries=False) from error
 
 

@@ -96,20 +96,22 @@ def date_range(data: Path | None, source: Source, *, state: Path | None = None) 
     Raises: DataError where the file cannot be read as this source's, naming column, row and value.
     """
     from resources.kept_files import ACCEPTED_FOLDER
-    from resources.line_files import read_file
+    from resources.line_files import check_end, manifest_of, read_file
     from resources.plan_files import is_plans
     from resources.simulated_history import simulator_config
 
     accepted = [] if state is None else sorted((state / ACCEPTED_FOLDER).glob("[!.]*"))
     if arrived := [path for path in accepted if not is_plans(path.name)]:
-        ranges = [date_range(data, source), *(date_range(path, source) for path in arrived)]
+        ranges = [date_range(data, source), *(dates_of(read_file(path), source) for path in arrived)]
         return min(first for first, _ in ranges), max(last for _, last in ranges)
     if data is None:
         if not source.simulate:
             raise ConfigurationError(f"source {source.name} needs a file", hint="name it with DATA=path (--data)")
         config = simulator_config(source.simulate)
         return config.starts_on, config.ends_on - timedelta(days=1)
-    return dates_of(read_file(data), source)
+    file = read_file(data)
+    check_end(file, manifest_of(data))
+    return dates_of(file, source)
 
 
 def dates_of(file: "LineFile", source: Source) -> tuple[date, date]:

@@ -18,7 +18,11 @@ REPLACED_SHARE = 0.5  # of a day's landed lines, that a delivery which replaces 
 REPLACED_LINES = 5  # lines lost, below which a small shop's correction is no torso
 UNIT_RATIO = 15.0  # cents for units are 100, grams for kilos 1,000; a sale halves a price
 UNIT_SERIES = 5  # series that must agree
+UNIT_SHARE = 0.6  # of a period's usual series, below which it is half closed and says nothing of units
+UNIT_KNOWN = 0.02  # of all series that can be compared, or of the period's, that are there: strays are few, and swing
+UNIT_USUAL = 13  # periods of the same weekday, whose mean number of series is usual: a quarter, Sundays by themselves
 UNIT_PERIODS = 7  # of a series before it, without which it says nothing: a shop's first days are small
+UNITS_CHECKED = "units_checked"  # key of a manifest: somebody has looked, and figures that jump are right
 MANY_DUPLICATES = 0.02  # of a file's lines; tills repeat a line now and then, sales of one unit each are alike all day
 
 
@@ -76,14 +80,27 @@ def check_replaced(lines: pl.DataFrame, earlier: pl.DataFrame, source: Source, f
         )
 
 
+def states_whole(manifest: Mapping[str, Any] | None) -> bool:
+    """Whether a manifest vouches that its file is whole."""
+    return manifest is not None and not {"rows", "sha256"}.isdisjoint(manifest)
+
+
+def states_units(manifest: Mapping[str, Any] | None) -> bool:
+    """Whether a manifest vouches for figures that jump."""
+    return manifest is not None and manifest.get(UNITS_CHECKED) is True
+
+
 def check_manifest(manifest: Mapping[str, Any], *, file: str, rows: int, digest: str) -> None:
-    """Refuse a file that is not what its manifest states: `rows`, `sha256`, or both.
+    """Refuse a file that is not what its manifest states: `rows`, `sha256`, `units_checked`, or several.
 
     Raises: ContractError.
     """
-    known = {"rows", "sha256"} & set(manifest)
-    if not known:
-        raise ContractError(f"{file}.manifest.json states neither `rows` nor `sha256`; found {sorted(manifest)}")
+    if not states_whole(manifest) and UNITS_CHECKED not in manifest:
+        raise ContractError(
+            f"{file}.manifest.json states neither `rows` nor `sha256` nor `{UNITS_CHECKED}`; found {sorted(manifest)}"
+        )
+    if not isinstance(manifest.get(UNITS_CHECKED, True), bool):
+        raise ContractError(f"{file}.manifest.json: `{UNITS_CHECKED}` is {manifest[UNITS_CHECKED]!r}, expected true")
     if "rows" in manifest and manifest["rows"] != rows:
         raise ContractError(
             f"{file}: {rows} rows, its manifest states {manifest['rows']}: the file is cut off or grown"
@@ -136,28 +153,57 @@ def check_units(lines: pl.DataFrame, source: Source, file: str) -> None:
     """Refuse a file in which prices, or units of a line, jump by more than 15 times for the series of a whole period.
 
     Each period is compared with the same series' typical (geometric mean) value in all periods before it; at least five
-    series must be there to say so. `lines` need `period_on` and `file_row`, which is null for lines of earlier files: of these
-    periods nothing is said.
+    series, and a fiftieth of those that have a history, must be there to say so. A period in which fewer than six tenths of the
+    usual number of series sold anything says nothing: few shops are open on a holiday, and sell little. `lines` need
+    `period_on` and `file_row`, which is null for lines of earlier files: of these periods nothing is said.
     Raises: ContractError naming column, period, and the first row of the jump.
     """
     measured = [source.columns[role] for role in ("price", "units") if role in source.columns]
     own = lines.filter(pl.col("file_row").is_not_null())
-    if own.height < lines.height:  # of a long history the series that the file has
-        lines = lines.join(own.select(source.series).unique(), on=list(source.series), how="semi")
-    judged = own["period_on"].unique()
-    for name, (period_on, ratio, series) in _jumps(lines, list(source.series), measured, judged).items():
+    judged, series = own["period_on"].unique(), list(source.series)
+    attended = _attended(lines, source).filter(pl.col("period_on").is_in(judged.implode()))
+    is_first = own.height == lines.height
+    if not is_first:  # of a long history the series that the file has
+        lines = lines.join(own.select(series).unique(), on=series, how="semi")
+    for name, (period_on, ratio, count, others) in _jumps(lines, series, measured, attended).items():
         rows = own.filter(pl.col("period_on") == period_on, pl.col(name) > 0)
+        more = f", and so on {others} more periods" if others else ""
         raise ContractError(
-            f"{file}: column `{name}` is {ratio:.3g} times what it was before, for {series} series of {period_on} "
-            f"(row {rows['file_row'][0]}: {rows[name][0]:g}): another unit?",
-            hint="deliver the file in the unit of the files before it",
+            f"{file}: column `{name}` is {ratio:.3g} times what it was before, for {count} series of {period_on} "
+            f"(row {rows['file_row'][0]}: {rows[name][0]:g}){more}: another unit?",
+            hint=f"deliver {'all of it in one unit' if is_first else 'the file in the unit of the files before it'}; where the "
+            f'figures are right, say so: {{"{UNITS_CHECKED}": true}} in {file}.manifest.json beside it',
         )
 
 
+def _attended(lines: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """Periods in which nearly as many series sold something as usual: `period_on`, and how many must agree as `needed`."""
+    sold = (
+        lines.lazy().filter(pl.col(source.columns["units"]) > 0).select(*source.series, "period_on").unique().collect()
+    )
+    known_from = sold.group_by(source.series).agg(pl.col("period_on").sort().get(UNIT_PERIODS - 1, null_on_oob=True))
+    known = known_from["period_on"].drop_nulls().sort()
+    usual = pl.col("all").cast(pl.Float64).rolling_mean(UNIT_USUAL, min_samples=1).shift(1)
+    attended = (
+        sold.group_by("period_on")
+        .agg(all=pl.len().cast(pl.Int64))
+        .sort("period_on")
+        .with_columns(usual=usual.over(pl.col("period_on").dt.weekday()))
+    )
+    known_then = pl.Series("known", known.search_sorted(attended["period_on"], side="left"))
+    most = pl.max_horizontal("all", known_then.cast(pl.Int64))
+    needed = pl.max_horizontal(pl.lit(float(UNIT_SERIES)), UNIT_KNOWN * most)
+    return (
+        attended.with_columns(needed=needed)
+        .filter(pl.col("all") >= UNIT_SHARE * pl.col("usual").fill_null(0))
+        .select("period_on", "needed")
+    )
+
+
 def _jumps(
-    lines: pl.DataFrame, series: list[str], measured: list[str], judged: pl.Series
-) -> dict[str, tuple[Any, float, int]]:
-    """Column to the first of the judged periods that jumps, by how much, and of how many series."""
+    lines: pl.DataFrame, series: list[str], measured: list[str], attended: pl.DataFrame
+) -> dict[str, tuple[Any, float, int, int]]:
+    """Column to the first of the attended periods that jumps, by how much, of how many series, and how many more do."""
     logs = {
         name: pl.when(pl.col(name) > 0, pl.col(name) < math.inf).then(pl.col(name)).cast(pl.Float64).log()
         for name in measured
@@ -180,15 +226,15 @@ def _jumps(
         jump = (
             sums.lazy()
             .with_columns(shift=log / n - before / before_n, is_known=(n > 0) & (periods >= UNIT_PERIODS))
-            .filter("is_known", pl.col("period_on").is_in(judged.implode()))
+            .filter("is_known")
+            .join(attended.lazy(), on="period_on")
             .group_by("period_on")
-            .agg(pl.col("shift").median(), series=pl.len())
-            .filter(pl.col("series") >= UNIT_SERIES, pl.col("shift").abs() > math.log(UNIT_RATIO))
+            .agg(pl.col("shift").median(), pl.col("needed").first(), series=pl.len())
+            .filter(pl.col("series") >= pl.col("needed"), pl.col("shift").abs() > math.log(UNIT_RATIO))
             .sort("period_on")
-            .head(1)
             .collect()
         )
         if jump.height:
             first = jump.row(0, named=True)
-            found[name] = (first["period_on"], math.exp(first["shift"]), first["series"])
+            found[name] = (first["period_on"], math.exp(first["shift"]), first["series"], jump.height - 1)
     return found

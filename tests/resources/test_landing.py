@@ -1,5 +1,6 @@
 """Files of a state directory: the history, and what arrives and is accepted, in order, once, whole."""
 
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -99,6 +100,22 @@ def test_an_arrival_is_compared_with_what_came_before(
 
 def _without_bounds(shop: Source) -> Source:
     return replace(shop, rules=replace(shop.rules, plausible={}))
+
+
+def test_a_jump_is_refused_unless_a_manifest_vouches_for_it(landing: Landing, shop: Source) -> None:
+    shop = _without_bounds(shop)
+    path = arrives(landing, day().with_columns(price=pl.col("price") / 16), "sale.csv")
+    manifest = path.with_name("sale.csv.manifest.json")
+    for stated in (None, {"rows": day().height}):  # that all lines are there says nothing of their prices
+        if stated is not None:
+            manifest.write_text(json.dumps(stated))
+        with pytest.raises(ContractError, match="another unit") as caught:
+            landing.accept(path, shop, now=NOW)
+    assert caught.value.hint is not None
+    said = caught.value.hint[caught.value.hint.index("{") : caught.value.hint.index("}") + 1]
+    manifest.write_text(said)  # what the hint says, to the letter
+    landing.accept(path, shop, now=NOW)
+    assert file_of(landing.lines(shop, now=NOW), "sale.csv").landed == day().height
 
 
 def test_a_torso_of_a_day_is_refused_unless_a_manifest_vouches_for_it(landing: Landing, shop: Source) -> None:

@@ -261,6 +261,30 @@ def test_a_refused_file_is_asked_for_again_when_the_contract_is_mended(tmp_path:
     assert shop.lines.filter(pl.col("country") == "Atlantis").height > 0
 
 
+def test_a_refused_file_is_asked_for_again_when_a_manifest_vouches_for_it(retail: Sandbox, watch: Watch) -> None:
+    """The hint said to lay a manifest beside the file, and it stayed refused for ever by its content."""
+    fifteenth = days(date(2011, 4, 15), date(2011, 4, 15)).head(3)
+    path = lay(retail, "short.csv", fifteenth)
+    (request,), _ = watch.tick()
+    assert not retail.run("2011-04-01", tags=own(request), fails=True).success
+    watch.ran(request, Status.FAILURE)
+    watch.later(60)
+    assert watch.tick() == ([], f"1 files in {retail.landing.arriving}: 1 refused.")
+    manifest = path.with_name("short.csv.manifest.json")
+    manifest.write_text('{"rows": 4}')
+    watch.later(90)
+    (request,), _ = watch.tick()
+    assert not retail.run("2011-04-01", tags=own(request), fails=True).success
+    watch.ran(request, Status.FAILURE)
+    watch.later(120)
+    assert watch.tick()[1].endswith("1 refused.")
+    manifest.write_text('{"rows": 3}')
+    watch.later(150)
+    (request,), _ = watch.tick()
+    retail.run("2011-04-01", tags=own(request))
+    assert watch.tick()[1].endswith("1 known.")
+
+
 def test_a_growing_file_and_a_hidden_one_wait(retail: Sandbox, watch: Watch) -> None:
     lay(retail, "growing.csv", days(date(2011, 4, 15), date(2011, 4, 15)), seconds_ago=0)
     lay(retail, ".partial.csv", b"a,b\n")
