@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from platform_assets import names
 from platform_assets.answers import Answer, known_models, why_champion
 from platform_assets.demo import FIRST_MODEL
 from platform_assets.story import EVENTS, SHOCK_WEEK, WEEKS, WORTH
@@ -26,12 +27,13 @@ def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
     first = next((model for model, answer in champions.items() if answer["champion"]), None)
     did = [*outcome["ran"], *([f"{len(outcome['weeks'])} weeks"] if outcome["weeks"] else [])]
     done = "nothing had to be done: same data, same code" if not did else f"did: {', '.join(did)}"
-    ledger = Ledger(settings.ledger_url)
+    ledger, landed = Ledger(settings.ledger_url), landed_lines(settings)
     lived = ledger.completed(WORTH)
     if lived is not None:
         lines += [*_lived(lived, ledger, settings), ""]
     lines += [
         f"state:  {settings.state}",
+        _landed(settings, landed),
         f"{done}; {outcome['seconds']:.0f} s, peak memory {outcome['peak_bytes'] / 1e9:.2f} GB (process tree)"
         f"{_champion_after(outcome)}",
         "next:   make dev                               the graph in the UI",
@@ -41,7 +43,37 @@ def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
             f"        .venv/bin/perennial predict {first:<12} the coming days",
             f"        .venv/bin/perennial why {first:<16} which data, what was refused, what asked for a retraining",
         ]
-    return {"champions": champions, **outcome, "story": lived, "state": str(settings.state)}, "\n".join(["", *lines])
+    return {
+        "champions": champions,
+        **outcome,
+        "lines": landed,
+        "story": lived,
+        "state": str(settings.state),
+    }, "\n".join(["", *lines])
+
+
+def landed_lines(settings: Settings) -> dict[str, Any]:
+    """How many lines of the source were accepted, and set aside by reason, as its tables have them."""
+    import polars as pl
+
+    tables = settings.tables()
+    aside, lines = (
+        tables.scan(names.table_name(key(settings.source))) for key in (names.quarantine_key, names.lines_key)
+    )
+    reasons = aside.group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
+    by_reason: dict[str, int] = dict(reasons.iter_rows())
+    # Each line that landed stands behind the sales or in the quarantine; the check `accounting` has seen to it.
+    landed = lines.select(pl.len()).collect().item()
+    return {"accepted": landed - sum(by_reason.values()), "set_aside": by_reason}
+
+
+def _landed(settings: Settings, landed: dict[str, Any]) -> str:
+    aside: dict[str, int] = landed["set_aside"]
+    told = f"lines:  {landed['accepted']:,} accepted, {sum(aside.values()):,} set aside"
+    if not aside:
+        return told
+    table = settings.tables().uri(names.table_name(names.quarantine_key(settings.source)))
+    return f"{told}: {', '.join(f'{n:,} {reason}' for reason, n in aside.items())} (table {table})"
 
 
 def _standing(settings: Settings, answer: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from platform_assets.definitions import PROJECT, component_tree
 from platform_assets.errors import ConfigurationError
 from resources.deployment import Settings
+from resources.kept_files import ARRIVING_FOLDER
 
 STATES = PROJECT / ".state"
 SIMULATOR = "simulator"
@@ -95,8 +96,15 @@ def _refuse_other(pin: Pin | None, folder: Path, source: str, wanted: str | None
     if pin is not None and (pin.source, pin.data) != (source, wanted):
         raise ConfigurationError(
             f"{folder} belongs to source {pin.source} ({pin.data or 'simulated'}), not to {source} ({wanted or 'simulated'})",
-            hint="give this data a state directory of its own with STATE=path (--state)",
+            hint=_apart(pin, folder, source, wanted),
         )
+
+
+def _apart(pin: Pin, folder: Path, source: str, wanted: str | None) -> str:
+    own = "give this data a state directory of its own with STATE=path (--state)"
+    if pin.source != source or pin.data is None or wanted is None:
+        return own
+    return f"newer lines, a grown file too, belong into {folder / ARRIVING_FOLDER}, which `make dev` watches; for another history {own}"
 
 
 def current(state: Path | None) -> Settings:
