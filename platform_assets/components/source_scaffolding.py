@@ -1,6 +1,7 @@
 """What `dg scaffold defs platform_assets.components.SalesSource data/<name>` writes."""
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -61,6 +62,10 @@ class SourceParameters(BaseModel):
     series: str | None = Field(
         default=None, description="the sample's columns that make a series, separated by commas; guessed if left out"
     )
+    date_format: str | None = Field(
+        default=None,
+        description="how dates in text are written, such as %d.%m.%Y; guessed where one reading is possible",
+    )
 
 
 class SalesSourceScaffolder(Scaffolder[SourceParameters]):
@@ -72,7 +77,8 @@ class SalesSourceScaffolder(Scaffolder[SourceParameters]):
 
     def scaffold(self, request: dg.ScaffoldRequest[SourceParameters]) -> None:
         params = request.params
-        named = Named(units=params.units, date=params.date, series=[n for n in (params.series or "").split(",") if n])
+        series = [name.strip() for name in (params.series or "").split(",") if name.strip()]
+        named = Named(units=params.units, date=params.date, series=series, date_format=params.date_format)
         try:
             timezone = _timezone(params.timezone)
             found = guess(Path(params.sample), named) if params.sample else Guess()
@@ -84,7 +90,12 @@ class SalesSourceScaffolder(Scaffolder[SourceParameters]):
         text = fill(request.target_path.name, timezone, found)
         (request.target_path / "defs.yaml").write_text(text)
         if params.sample:
-            click.echo("\n".join(["It takes", *found.told(), f"Look at it in {request.target_path}/defs.yaml"]))
+            where = request.target_path
+            last = [
+                f"Look at it in {where}/defs.yaml, and edit it there; to run this command once more, delete the folder first:",
+                f"    rm -r {shlex.quote(str(where))}",
+            ]
+            click.echo("\n".join(["It takes", *found.told(), *last]))
 
 
 def fill(name: str, timezone: str, found: Guess) -> str:
@@ -98,14 +109,14 @@ def fill(name: str, timezone: str, found: Guess) -> str:
         timezone=timezone,
         frequency="week" if found.is_weekly else "day",
         dated="" if found.is_weekly else "# ",
-        date_is="end" if "end" in columns.get("sold_on", "").casefold() else "start",
+        date_is=found.dated,
         naive="" if found.has_naive_times else "# ",
         date_format=f'date_format: "{found.date_format}"' if found.date_format else '# date_format: "%d/%m/%Y"',
         delimiter=f"delimiter: {_said(found.delimiter)}" if found.delimiter != "," else '# delimiter: ";"',
         series=", ".join(map(_said, found.series or ["product"])),
         columns="\n".join(lines),
         extra="{" + ", ".join(f"{_said(column)}: {kind}" for column, kind in found.extra.items()) + "}",
-        sums=str(found.is_weekly).lower(),
+        sums=str(found.is_one_line_per_period).lower(),
     )
 
 

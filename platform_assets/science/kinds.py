@@ -115,7 +115,7 @@ def parse(cells: pl.Series, kind: Kind, date_format: str | None) -> pl.Series:
         low = cell.str.to_lowercase()
         parsed = pl.when(low.is_in(["true", "1"])).then(True).when(low.is_in(["false", "0"])).then(False)
     elif kind == "date":
-        plain = cell.str.replace(r"[T ]00:00(:00(\.0+)?)?$", "")
+        plain = cell if has_clock(date_format) else cell.str.replace(r"[T ]00:00(:00(\.0+)?)?$", "")
         parsed = plain.str.to_date(date_format or "%Y-%m-%d", strict=False)
         if date_format is None:
             parsed = pl.when(plain.str.contains(r"^\d{4}-\d{2}-\d{2}$")).then(parsed)
@@ -127,6 +127,11 @@ def parse(cells: pl.Series, kind: Kind, date_format: str | None) -> pl.Series:
         plain = plain.str.replace("Z$", "+00:00") if kind == "instant" else plain
         parsed = plain.str.to_datetime(shape, time_unit="us", strict=False)
     return frame.select(parsed.cast(DTYPES[kind]).alias("c"))["c"]
+
+
+def has_clock(date_format: str | None) -> bool:
+    """Whether a format reads a time of day, which a date does not keep."""
+    return date_format is not None and any(part in date_format for part in ("%H", "%I"))
 
 
 def is_of_whole_numbers(keys: pl.Series) -> bool:

@@ -196,7 +196,7 @@ def test_a_scaffolded_source_loads_and_knows_its_sample(tmp_path: Path) -> None:
             assert isinstance(component, SalesSource)
             keys = {key.to_user_string() for assets in built.assets or () for key in assets.keys}
             assert keys == {"corner_shop/lines", "corner_shop/quarantine", "sales", "plans"}
-    options = {"sample", "timezone", "units", "date", "series"}
+    options = {"sample", "timezone", "units", "date", "series", "date_format"}
     assert SalesSourceScaffolder.get_scaffold_params().model_fields.keys() == options
 
 
