@@ -106,7 +106,8 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
     """The champion's last forecast of these series, with the stock level that the source's unit costs imply; how old it is."""
     import polars as pl
 
-    from platform_assets.science.stock_cost import stock_level
+    from platform_assets.science.demand import panel
+    from platform_assets.science.stock_cost import sells_whole_units, stock_level
     from platform_assets.science.tasks import TASKS
 
     check_model(model)
@@ -137,13 +138,18 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
     facts = source_of(settings)
     about = ""
     if levels:
+        sales = tables.scan(names.SALES).filter(pl.col(names.SERIES_ID).is_in(shown["series_id"].unique().implode()))
+        known = panel.latest(sales, known_by=said["issued_at"].item(0))
+        wholes = known.group_by(names.SERIES_ID).agg(is_whole=sells_whole_units(names.UNITS)).collect()
+        beside = shown.join(wholes, on=names.SERIES_ID, how="left", maintain_order="left")
+        is_whole = beside["is_whole"].fill_null(value=True)
         shown = shown.with_columns(
-            stock_level(shown.select(outputs), levels, facts.overstock_cost, facts.stockout_cost)
+            stock_level(shown.select(outputs), levels, facts.overstock_cost, facts.stockout_cost, is_whole)
         )
         over, short = facts.overstock_cost, facts.stockout_cost
         price = f"{over:.0%} of its price, one too few {short:.0%}"
         costs = price if "price" in facts.columns else f"{over:g}, one too few {short:g}"
-        about = f"; stock_level: one unit too many costs {costs}; whole units, rounded up"
+        about = f"; stock_level: one unit too many costs {costs}; {_rounding(is_whole)}"
     issued_at = said["issued_at"].dt.convert_time_zone(facts.timezone).item(0)
     age = _age(settings, model, issued_at)
     with pl.Config(
@@ -188,8 +194,17 @@ def outdated(age: dict[str, Any]) -> list[str]:
     ]
 
 
+def _rounding(is_whole: pl.Series) -> str:
+    """How levels come from quantiles, of series that are sold in whole units or in fractions."""
+    if is_whole.all():
+        return "the nearest whole unit"
+    return (
+        "the nearest whole unit, where no fractions are sold" if is_whole.any() else "not rounded: fractions are sold"
+    )
+
+
 def _sums(shown: pl.DataFrame) -> list[str]:
-    """A line for each of a few series: what its periods add up to."""
+    """A line for each of a few series: what its periods add up to; and what such a sum is not."""
     import polars as pl
 
     if not {"q500", "stock_level"} <= set(shown.columns) or shown["series_id"].n_unique() > SUMMED:
@@ -197,9 +212,15 @@ def _sums(shown: pl.DataFrame) -> list[str]:
     sums = shown.group_by("series_id", maintain_order=True).agg(
         pl.len(), pl.col("q500").sum(), pl.col("stock_level").sum()
     )
-    return [
-        f"{series}: the {periods} medians add up to {median:.1f}, the stock levels to {level:g} (of the sum itself fewer would do)"
+    digits = ".1f" if sums["stock_level"].dtype.is_float() else "d"
+    lines = [
+        f"{series}: the {periods} medians add up to {median:.1f}, the stock levels to {level:{digits}}"
         for series, periods, median, level in sums.iter_rows()
+    ]
+    return [
+        *lines,
+        "Each stock level is for its own period alone: what it leaves over is not carried into the next. "
+        "Neither sum forecasts what all the periods sell together.",
     ]
 
 

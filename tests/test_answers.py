@@ -1,4 +1,4 @@
-"""What `perennial predict` says of a forecast's age: when it was issued, and whether newer sales are known by now."""
+"""What `perennial predict` says of a forecast: its age, whether newer sales are known by now, and the stock that it implies."""
 
 import json
 from dataclasses import replace
@@ -38,12 +38,14 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def sell(settings: Settings, days: int, *, late: int = 0, units: float | None = 3.0) -> None:
+def sell(
+    settings: Settings, days: int, *, late: int = 0, units: float | None = 3.0, series: str = "store_01/sku_0002"
+) -> None:
     """Sales so many days after the last one that was known; they arrive `late` days after their own end."""
     ended_at = ENDED_AT + timedelta(days=days)
     known_at = ended_at + timedelta(days=late)
     row = {
-        "series_id": ["store_01/sku_0002"],
+        "series_id": [series],
         "period_on": [LAST_ON + timedelta(days=days)],
         "units": pl.Series([units], dtype=pl.Float64),
     }
@@ -61,6 +63,61 @@ def test_a_forecast_on_all_that_is_known_says_when_it_was_issued(settings: Setti
     assert about == {
         "issued_at": ENDED_AT, "sales_until": LAST_ON, "newest_sales_on": LAST_ON, "days_behind": 0, "refresh": None,
     }  # fmt: skip
+
+
+def demand(settings: Settings, q750: dict[str, float], days: int = 2) -> None:
+    """A forecast of demand, the same for each of so many days."""
+    low = {"q015": 0.0, "q250": 0.0, "q500": 0.0}
+    rows = [
+        {
+            "series_id": series,
+            "target_on": LAST_ON + timedelta(days=ahead),
+            **low,
+            "q750": at,
+            "q950": at + 2,
+            "q990": at + 4,
+        }
+        for series, at in q750.items()
+        for ahead in range(1, days + 1)
+    ]
+    said = pl.DataFrame(rows).with_columns(
+        issued_at=pl.lit(ENDED_AT).cast(pl.Datetime("us", "UTC")), model_version=pl.lit("1")
+    )
+    settings.tables().append("demand/predictions", said, key=["model_version", "issued_at", "series_id", "target_on"])
+    settings.ledger().promote("demand", from_version=None, to_version="1", reason="first", evidence={}, at=ENDED_AT)
+
+
+def test_a_slow_mover_needs_no_stock_and_sums_are_no_forecast_of_a_sum(settings: Settings) -> None:
+    """A quantile of .009 was a stock of 1; and of sums "fewer would do" was said, which is false of what sells now and then:
+    28 days of a third of such series need more than their summed levels in a quarter of cases."""
+    demand(settings, {"store_01/sku_0002": 0.009, "store_01/sku_0003": 1.6})
+    shown, _, text = predictions_of(settings, "demand", [])
+    assert shown["stock_level"].to_list() == [0, 0, 2, 2]
+    assert shown["stock_level"].dtype == pl.Int64
+    assert "one too few 30%; the nearest whole unit\n" in text
+    assert "store_01/sku_0003: the 2 medians add up to 0.0, the stock levels to 4\n" in text
+    assert text.endswith(
+        "Each stock level is for its own period alone: what it leaves over is not carried into the next. "
+        "Neither sum forecasts what all the periods sell together."
+    )
+    assert "would do" not in text
+
+
+def test_what_is_sold_by_weight_has_a_stock_level_with_a_fraction(settings: Settings) -> None:
+    demand(settings, {"store_01/sku_0002": 1.6, "store_01/sku_0003": 1.6})
+    sell(settings, -1, units=0.75, series="store_01/sku_0003")
+    shown, _, text = predictions_of(settings, "demand", [])
+    assert shown["stock_level"].to_list() == pytest.approx([2.0, 2.0, 1.6, 1.6])
+    assert "; the nearest whole unit, where no fractions are sold\n" in text
+    shown, _, text = predictions_of(settings, "demand", ["store_01/sku_0003"])
+    assert "; not rounded: fractions are sold\n" in text
+    assert "the 2 medians add up to 0.0, the stock levels to 3.2\n" in text
+
+
+def test_a_fraction_that_was_not_known_at_the_issue_changes_no_level(settings: Settings) -> None:
+    demand(settings, {"store_01/sku_0002": 1.6})
+    sell(settings, -1, late=3, units=0.75)
+    assert predictions_of(settings, "demand", [])[0]["stock_level"].to_list() == [2, 2]
 
 
 def test_a_forecast_that_newer_sales_have_overtaken_says_so_and_what_makes_another(settings: Settings) -> None:

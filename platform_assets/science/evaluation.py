@@ -38,7 +38,7 @@ def evaluate(
     unknown, censored or faulty ones) are left out and counted. `predictions`: frames of the task's outputs, row for row; a
     baseline fitted on a sample of series is null elsewhere, compared where it is not, and so never the best baseline.
     `seed`: of the draws, and of that sample.
-    `segments`: row for row, text columns and, if prices are known, `price` as of the issue (see science.segments).
+    `segments`: row for row, text columns and, if prices are known, `price` as of the issue, and `is_whole` (see science.segments).
     `history`: series_id, period_on, units, up to the last period that is known; for the example charts, and to tell what is still to come.
     Raises: ModelError if predictions don't fit the task or the rows; EmptyFrameError if no row has a label.
     """
@@ -56,10 +56,12 @@ def evaluate(
         known_until = max(known_until, _day(history["period_on"].max()))
     kept = {name: frame.select(task.outputs).filter(has_label) for name, frame in predictions.items()}
     parts = None if segments is None else segments.filter(has_label)
-    price = parts["price"] if parts is not None and "price" in parts.columns else None
+    price, is_whole = (
+        None if parts is None else parts.get_column(name, default=None) for name in ("price", "is_whole")
+    )
     costs = costs or UnitCosts()
     resampler = Resampler(judged["series_id"], draws=draws, seed=seed)
-    found = Judged(task, judged, truth.filter(has_label), kept, price, costs, candidate, resampler)
+    found = Judged(task, judged, truth.filter(has_label), kept, price, costs, candidate, resampler, is_whole)
     baselines = tuple(name for name in predictions if name not in (candidate, champion))
     best = found.best(baselines)
     is_quantiles = bool(task.levels)

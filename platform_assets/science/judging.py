@@ -36,6 +36,7 @@ class Judged:
         costs: UnitCosts,
         candidate: str,
         resampler: Resampler,
+        is_whole: pl.Series | None = None,
     ) -> None:
         self.task, self.rows, self.label, self.candidate = task, rows, label, candidate
         self.predictions, self.resampler = predictions, resampler
@@ -49,7 +50,7 @@ class Judged:
         self.ours: dict[str, Ratio] = {}  # the candidate's figures, of each row
         for name, frame in predictions.items():
             covered = self.is_covered[name]
-            for figure, ratio in task.ratios(label, frame, price, costs).items():
+            for figure, ratio in task.ratios(label, frame, price, costs, is_whole).items():
                 above = np.where(covered, ratio.above, 0.0)
                 self.sums[name, figure] = resampler.sums(above), resampler.sums(np.where(covered, ratio.below, 0.0))
                 if figure == task.primary:

@@ -29,8 +29,8 @@ WEEKLY_SCHEMA: Final = {**SCHEMA, "week_on": pl.Date}
 class CameTrue:
     """Forecasts and what came of them, row for row.
 
-    rows: `target_on`, and the label where it is known; predictions, baseline: the task's outputs; parts: price and segments as
-    `segments.describe` gives them.
+    rows: `target_on`, and the label where it is known; predictions, baseline: the task's outputs; parts: what `segments.describe`
+    gives.
     """
 
     rows: pl.DataFrame
@@ -64,8 +64,9 @@ def figures(
     is_said = came.baseline.select(pl.all_horizontal(pl.col(task.outputs).is_not_null())).to_series()
     known = came.where(came.rows[label].is_not_null() & is_said)
     truth, price = known.rows[label].cast(pl.Float64), known.parts["price"]
-    said = task.ratios(truth, known.predictions, price, costs)
-    other = task.ratios(truth, known.baseline, price, costs)
+    is_whole = known.parts.get_column("is_whole", default=None)
+    said = task.ratios(truth, known.predictions, price, costs, is_whole)
+    other = task.ratios(truth, known.baseline, price, costs, is_whole)
     masks = {"": np.ones(truth.len(), dtype=np.bool_)}
     for name in (name for name in SEGMENTATIONS if name in known.parts.columns):
         of_row = known.parts[name]

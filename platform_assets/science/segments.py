@@ -6,6 +6,7 @@ from typing import Final
 import polars as pl
 
 from platform_assets.errors import EmptyFrameError
+from platform_assets.science.stock_cost import sells_whole_units
 
 WINDOW_DAYS: Final = 91  # that volume and intermittency are measured over
 NEW_DAYS: Final = 182  # a series is new that first sold within so many days
@@ -22,7 +23,7 @@ ORDER: Final = (*(f"{third} {what}" for what in ("volume", "price") for third in
 
 
 def describe(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
-    """The last known `price`, and the segment in each of SEGMENTATIONS: one row per row, in order.
+    """The last known `price`, `is_whole` (whether all known units are), and the segment in each of SEGMENTATIONS: row for row.
 
     `rows`: series_id, target_on, horizon_days. `history`: series_id, period_on, units, and price where the source has
     one; dense on open periods from each series' first on. Volume and price level are thirds of the series at the same
@@ -36,7 +37,7 @@ def describe(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
         for issued_on in keys["issued_on"].unique().sort()
     ]
     return keys.join(pl.concat(described), on=["series_id", "issued_on"], how="left", maintain_order="left").select(
-        "price", *SEGMENTATIONS
+        "price", pl.col("is_whole").fill_null(value=True), *SEGMENTATIONS
     )
 
 
@@ -53,6 +54,7 @@ def _at_origin(history: pl.DataFrame, series: pl.Series, issued_on: date) -> pl.
             zero_share=(recent_units == 0).mean(),
             price=pl.col("price").drop_nulls().last().cast(pl.Float64),
             first_on=pl.col("period_on").filter(pl.col("units") > 0).min(),
+            is_whole=sells_whole_units(),
         )
         .collect()
     )
@@ -65,6 +67,7 @@ def _at_origin(history: pl.DataFrame, series: pl.Series, issued_on: date) -> pl.
     return found.select(
         "series_id",
         "price",
+        "is_whole",
         issued_on=pl.lit(issued_on),
         volume=_third("mean", " volume"),
         price_level=_third("price", " price"),

@@ -1,4 +1,10 @@
-"""What a forecast costs as a stock decision: the newsvendor's level, and the cost of overstock and of stock-outs."""
+"""What a forecast costs as a stock decision: the newsvendor's level, and the cost of overstock and of stock-outs.
+
+Of goods that are sold in whole units the level is the least whole number that covers the share of periods which the costs ask
+for. An estimate of that number is blurred to either side of it, so the nearest whole unit stands for it. Rounding up instead
+takes .009 for a 1: where most periods sell nothing, that costs more than having nothing. What is sold in fractions, as by
+weight, is not rounded. What is printed and what is priced is the same level.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,7 +18,7 @@ from platform_assets.errors import ConfigurationError
 from platform_assets.science import metrics
 
 Array = NDArray[np.float64]
-ROUNDING: Final = 1e-6  # units; 3 + 1e-15 of an interpolation is 3, not 4
+ROUNDING: Final = 1e-6  # units; 2.5 - 1e-15 of an interpolation is a half, which is rounded up
 
 
 @dataclass(frozen=True)
@@ -61,21 +67,38 @@ def critical_ratio(overstock_cost: float, stockout_cost: float) -> float:
     return stockout_cost / (stockout_cost + overstock_cost)
 
 
+def sells_whole_units(units: str = "units") -> pl.Expr:
+    """Whether no known quantity has a fraction; true where none is known."""
+    return (pl.col(units).drop_nulls().mod(1) == 0).all()
+
+
 def stock_level(
-    predictions: pl.DataFrame, levels: Sequence[float], overstock_cost: float, stockout_cost: float
+    predictions: pl.DataFrame,
+    levels: Sequence[float],
+    overstock_cost: float,
+    stockout_cost: float,
+    is_whole: pl.Series | None = None,
 ) -> pl.Series:
-    """Units to have in stock for each row's period, Int64: the quantile at the critical ratio, rounded up.
+    """Units to have in stock for each row's period: the quantile at the critical ratio, to the nearest whole unit.
 
     `predictions` holds the quantile columns in the order of `levels`; between two levels the quantile is linear,
-    beyond the outermost it is constant. Goods are whole, and of the two whole numbers beside the quantile the upper one
-    covers at least the share of periods that the costs ask for. Null where a prediction is null.
+    beyond the outermost it is constant. `is_whole`: whether a row's goods are sold in whole units, (n,); all are where left
+    out. The quantile itself is the level where they are not. Int64, Float64 where a row's are not; null where a prediction is.
     """
     costs = UnitCosts(overstock_cost, stockout_cost)
-    quantile = metrics.quantile_at(metrics.matrix(predictions), levels, costs.critical_ratio)
-    return (pl.Series("stock_level", quantile).fill_nan(None) - ROUNDING).ceil().cast(pl.Int64)
+    stock = pl.Series("stock_level", _stock(metrics.matrix(predictions), levels, costs, is_whole)).fill_nan(None)
+    return stock if is_whole is not None and not is_whole.all() else stock.cast(pl.Int64)
 
 
-def period_costs(label: Array, quantiles: Array, levels: Sequence[float], costs: UnitCosts) -> tuple[Array, Array]:
-    """Cost of overstock and of stock-outs of each row at the quantile behind `stock_level`, in prices: (n,) each."""
-    stock = metrics.quantile_at(quantiles, levels, costs.critical_ratio)
+def period_costs(
+    label: Array, quantiles: Array, levels: Sequence[float], costs: UnitCosts, is_whole: pl.Series | None = None
+) -> tuple[Array, Array]:
+    """Cost of overstock and of stock-outs of each row at `stock_level`, in prices: (n,) each."""
+    stock = _stock(quantiles, levels, costs, is_whole)
     return costs.overstock * np.maximum(stock - label, 0.0), costs.stockout * np.maximum(label - stock, 0.0)
+
+
+def _stock(quantiles: Array, levels: Sequence[float], costs: UnitCosts, is_whole: pl.Series | None) -> Array:
+    quantile = metrics.quantile_at(quantiles, levels, costs.critical_ratio)
+    nearest = np.floor(quantile + 0.5 + ROUNDING)
+    return nearest if is_whole is None else np.where(is_whole.to_numpy(), nearest, quantile)

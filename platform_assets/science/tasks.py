@@ -73,7 +73,12 @@ class Task(Protocol):
         ...
 
     def ratios(
-        self, label: pl.Series, predictions: pl.DataFrame, price: pl.Series | None, costs: UnitCosts
+        self,
+        label: pl.Series,
+        predictions: pl.DataFrame,
+        price: pl.Series | None,
+        costs: UnitCosts,
+        is_whole: pl.Series | None = None,
     ) -> dict[str, Ratio]:
         """Every figure that is a sum over rows divided by a sum over rows, so that rows can be resampled."""
         ...
@@ -150,19 +155,24 @@ class QuantileTask:
         return pl.Series("loss", metrics.pinball(*self._arrays(label, predictions), self.levels))
 
     def ratios(
-        self, label: pl.Series, predictions: pl.DataFrame, price: pl.Series | None, costs: UnitCosts
+        self,
+        label: pl.Series,
+        predictions: pl.DataFrame,
+        price: pl.Series | None,
+        costs: UnitCosts,
+        is_whole: pl.Series | None = None,
     ) -> dict[str, Ratio]:
         """Losses, bias, costs and both sides of each level's calibration.
 
         The median is judged by the absolute error, the implied mean by the squared error and by `bias`, the forecast
-        surplus as a share of demand. Costs are in prices; `_weighted` is by price. Rows without a price count in
-        neither; without any price a cost is per unit, and nothing is weighted.
+        surplus as a share of demand. Costs are in prices, of `stock_level` (`is_whole` as there); `_weighted` is by price.
+        Rows without a price count in neither; without any price a cost is per unit, and nothing is weighted.
         """
         truth, quantiles = self._arrays(label, predictions)
         mean = metrics.implied_mean(quantiles, self.levels)
         absolute = np.abs(truth - metrics.quantile_at(quantiles, self.levels, 0.5))
         per_level = metrics.pinball_per_level(truth, quantiles, self.levels)  # (rows, levels)
-        overstock, stockout = period_costs(truth, quantiles, self.levels, costs)
+        overstock, stockout = period_costs(truth, quantiles, self.levels, costs, is_whole)
         weight, has_price, is_priced = _weights(price, truth)
         one = np.ones_like(truth)
         found = {
@@ -228,10 +238,15 @@ class ProbabilityTask:
         return pl.Series("loss", metrics.log_loss(*self._arrays(label, predictions)))
 
     def ratios(
-        self, label: pl.Series, predictions: pl.DataFrame, price: pl.Series | None, costs: UnitCosts
+        self,
+        label: pl.Series,
+        predictions: pl.DataFrame,
+        price: pl.Series | None,
+        costs: UnitCosts,
+        is_whole: pl.Series | None = None,
     ) -> dict[str, Ratio]:
         """Log loss, also weighted by price, Brier score, and the rates said and observed; no stock, no costs."""
-        del costs
+        del costs, is_whole
         truth, probability = self._arrays(label, predictions)
         weight, _, is_priced = _weights(price, truth)
         one = np.ones_like(truth)

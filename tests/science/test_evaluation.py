@@ -152,6 +152,21 @@ def test_every_figure_is_paired_overall_and_in_every_part(found: Evaluation, fig
         assert compared[figure].low <= compared[figure].estimate <= compared[figure].high
 
 
+def test_stock_is_priced_in_whole_units_where_a_series_sells_those() -> None:
+    rows, predictions, parts = world()
+    is_whole = pl.Series("is_whole", [place % 2 == 0 for place in range(rows.height)])
+    found = evaluate(QUANTILES, rows, predictions, segments=parts.with_columns(is_whole), costs=COSTS, draws=20)
+    kept = rows["units"].is_not_null()
+    wanted = QUANTILES.ratios(
+        rows["units"].filter(kept),
+        predictions["candidate"].filter(kept),
+        parts["price"].filter(kept),
+        COSTS,
+        is_whole.filter(kept),
+    )
+    assert found.figures["candidate"]["stock_cost"].estimate == pytest.approx(wanted["stock_cost"].value)
+
+
 def test_calibration_is_paired_too(found: Evaluation) -> None:
     gain = found.comparisons["bad"].calibration
     assert gain is not None

@@ -68,6 +68,20 @@ def test_each_figure_is_that_of_a_loop_over_its_rows() -> None:
         assert row["rows"] == len(losses[0])
 
 
+def test_stock_is_priced_in_whole_units_where_a_series_sells_those() -> None:
+    given, costs = world(), UnitCosts(overstock=0.1, stockout=0.3)  # ratio .75: the level of q750
+    for is_whole in (True, False):
+        parts = given.parts.with_columns(is_whole=pl.lit(is_whole))
+        found = performance.figures(replace(given, parts=parts), TASK, label="units", costs=costs)
+        known = given.where(given.rows["units"].is_not_null() & given.baseline["q015"].is_not_null())
+        stock = known.predictions["q750"].to_numpy()
+        stock = np.floor(stock + 0.5) if is_whole else stock
+        truth, price = known.rows["units"].to_numpy(), known.parts["price"].to_numpy()
+        cost = 0.1 * np.maximum(stock - truth, 0) + 0.3 * np.maximum(truth - stock, 0)
+        wanted = np.nansum(cost * price) / (~np.isnan(price)).sum()
+        assert found.filter(metric="stock_cost", segment="")["value"].item() == pytest.approx(wanted)
+
+
 def test_only_the_last_days_count_and_a_weekend_is_none() -> None:
     given = world()
     recent = performance.recent_figures(given, TASK, label="units", costs=UnitCosts(), days=10)

@@ -83,6 +83,17 @@ def test_without_prices_the_price_level_is_null() -> None:
     assert found["volume"].null_count() == 0
 
 
+def test_a_series_is_whole_until_a_fraction_of_it_was_known() -> None:
+    earlier = ISSUED_ON - timedelta(days=28)
+    between = (pl.col("series_id") == "s8") & (pl.col("period_on") == ISSUED_ON - timedelta(days=1))
+    weighed = history_of().with_columns(units=pl.when(between).then(0.5).otherwise("units"))
+    rows = rows_at(earlier, ISSUED_ON)
+    found = rows.with_columns(segments.describe(rows, weighed)["is_whole"])
+    issued_on = pl.col("target_on") - pl.duration(days=pl.col("horizon_days"))
+    wanted = ((pl.col("series_id") != "s8") | (issued_on == earlier)).alias("is_whole")
+    assert found["is_whole"].equals(found.select(wanted).to_series())
+
+
 def test_an_origin_before_everything_is_refused() -> None:
     with pytest.raises(EmptyFrameError, match="none of 9 series was known on 2001-01-01"):
         segments.describe(rows_at(date(2001, 1, 1)), history_of())
