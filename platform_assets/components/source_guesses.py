@@ -112,6 +112,13 @@ def guess(sample: Path, named: Named | None = None) -> Guess:
     roles = _roles(file.name, raw, kinds, named)
     day = roles.get("sold_on")
     date_format = one_format(file.name, raw, day, formats)
+    if named.date_format not in {None, date_format}:
+        found = misfit_of_time(raw[day or roles["sold_at"]], named.date_format)
+        said = (
+            found
+            or f"column `{day or roles['sold_at']}` holds days or times, not text: --date-format says nothing of it"
+        )
+        raise SchemaError(f"{file.name}: {said}", hint=how_to_date(has_format=True))
 
     free = [name for name in raw.columns if name not in roles.values()]
     chosen = named.series or series_columns(raw, kinds, free)
@@ -196,6 +203,8 @@ def _said_roles(file: str, raw: "pl.DataFrame", named: Named, kinds: Mapping[str
             fitting = sorted(set().union(*(FITTING[role] for role in choices)))
             raise SchemaError(f"{file}: column `{name}` is {kinds[name]}, expected {' or '.join(fitting)}")
         roles[role] = name
+    if twice := next((name for name in named.series if name in roles.values()), None):
+        raise SchemaError(f"{file}: column `{twice}` cannot both make a series and play another role")
     return roles
 
 

@@ -108,12 +108,15 @@ def sizes(raw: "pl.DataFrame", series: Sequence[str], periods: "pl.Series") -> S
     """What each series has in the sample."""
     import polars as pl
 
-    lines = raw.select(*series).with_columns(period_of_line=periods)
-    each = lines.group_by(series).agg(lines=pl.len(), periods=pl.col("period_of_line").drop_nulls().n_unique())
+    keys = [f"key {place}" for place in range(len(series))]  # a file may have a column of any name
+    named = [raw[name].cast(pl.String).alias(key) for name, key in zip(series, keys, strict=True)]
+    lines = pl.DataFrame([*named, periods.alias("period")])
+    lines = lines.filter(pl.all_horizontal(pl.col(key).str.strip_chars().fill_null("") != "" for key in keys))
+    each = lines.group_by(keys).agg(lines=pl.len(), periods=pl.col("period").drop_nulls().n_unique())
     distinct = lines.n_unique()
     median = each.select(pl.col("lines", "periods").median()).row(0) if each.height else (0.0, 0.0)
     single = float((each["lines"] == 1).sum()) / max(1, each.height)
-    return Sizes(each.height, median[0], median[1], single, raw.height, is_repeated=distinct < 0.9 * raw.height)
+    return Sizes(each.height, median[0], median[1], single, lines.height, is_repeated=distinct < 0.9 * lines.height)
 
 
 def is_index(raw: "pl.DataFrame", name: str) -> bool:

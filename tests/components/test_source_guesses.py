@@ -123,6 +123,8 @@ def test_what_the_user_says_is_taken(tmp_path: Path) -> None:
     assert refused.value.hint == 'did you mean "out"?'
     with pytest.raises(SchemaError, match="column `product` is text, expected integer or number"):
         guess(sample, Named(units="product"))
+    with pytest.raises(SchemaError, match="column `in` cannot both make a series and play another role"):
+        guess(sample, Named(units="in", series=["product", "in"]))
 
 
 def test_the_command_refuses_in_words_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +172,9 @@ def till(folder: Path, more: str = "", header: str = "") -> Path:
 def test_times_and_what_is_nearly_unique_never_make_a_series(tmp_path: Path) -> None:
     """`datetime` in the American order was text to us, and each minute became a series, which a model then forecast as zero
     a hundred per cent better than the best baseline."""
-    found = guess(till(tmp_path, ",1", ",quantity"))
+    sample = till(tmp_path, ",1", ",quantity")
+    sample.write_text(sample.read_text() + "4/10/2024,4/10/2024 8:00,card,ANON-1,2.5,,1\n")  # no drink is no series
+    found = guess(sample)
     assert found.series == ["coffee_name"]
     assert found.columns == {"units": "quantity", "sold_on": "date"}
     assert found.date_format == "%m/%d/%Y"
@@ -278,6 +282,19 @@ def test_dates_that_read_in_two_ways_are_asked_about(tmp_path: Path) -> None:
     assert guess(sample, Named(date_format="%m-%d-%Y")).date_format == "%m-%d-%Y"
     with pytest.raises(SchemaError, match=r"reads as dates \(%Y.%m.%d\) in 0 of 30 rows, not in row 1: '01-01-2014'"):
         guess(sample, Named(date="date", date_format="%Y.%m.%d"))
+    plain = lines_of(tmp_path, "date,product,qty", *(f"2024-01-{n % 28 + 1:02d},tea,{n}" for n in range(30)))
+    with pytest.raises(SchemaError, match=r"reads as dates \(dd.mm\) in 0 of 30 rows"):
+        guess(plain, Named(date_format="dd.mm"))  # what is said is not passed over
+    kept = tmp_path / "sample.parquet"
+    pl.read_csv(plain, try_parse_dates=True).write_parquet(kept)
+    with pytest.raises(SchemaError, match="`date` holds days or times, not text"):
+        guess(kept, Named(date_format="%d.%m.%Y"))
+
+
+def test_a_sample_may_name_its_columns_as_it_likes(tmp_path: Path) -> None:
+    rows = [f"2024-01-{n % 28 + 1:02d},tea {n % 2},Nord,{n}" for n in range(56)]
+    found = guess(lines_of(tmp_path, "day,period,lines,key 0", *rows), Named(units="key 0", series=["period", "lines"]))
+    assert found.sizes == "2 series, each with about 28 lines, in 14 periods"
 
 
 def test_the_row_that_spoils_the_dates_is_named(tmp_path: Path) -> None:
