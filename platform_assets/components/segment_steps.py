@@ -12,6 +12,7 @@ from platform_assets.components.source_assets import SEGMENTS
 from platform_assets.components.source_window import quarantine_completion
 from platform_assets.science import faults, segment_quarantine, unknown
 from platform_assets.science import sales as selling
+from platform_assets.science.fault_chain import LOOKBACK_DAYS
 from platform_assets.science.faults import Fault
 from platform_assets.science.source import Source
 from platform_assets.science.spans import span_name
@@ -50,7 +51,7 @@ def judge_segments(
     born = pl.DataFrame(schema={names.SERIES_ID: pl.String, "born_on": pl.Date})
     if everything is not None:
         day = pl.col(names.PERIOD_ON)
-        since = between[0] - timedelta(days=faults.LOOKBACK_DAYS)
+        since = between[0] - timedelta(days=LOOKBACK_DAYS)
         before = everything.filter((day >= since) & (day < between[0])).select(*selling.SALES).collect()
         past = pl.concat([before, past.select(*selling.SALES)])
     arrived = sold.join(deliveries, on=names.PERIOD_ON).with_columns(pl.col("delivered_at").alias(names.KNOWN_AT))
