@@ -83,9 +83,8 @@ class Chain:
     def know(self, period_on: date, rows: pl.DataFrame) -> None:
         """Take what has become known of a period: all of its segments; one that has no row has no lines."""
         at, columns = self.row[period_on], [self.column[segment] for segment in rows["segment"]]
-        units, rest, lines, tickets = (
-            rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in (UNITS, "rest", "lines", "tickets")
-        )
+        told = pl.col(UNITS, "rest", "lines", "tickets").cast(pl.Float64).fill_null(math.nan)
+        units, rest, lines, tickets = rows.select(told).to_numpy().T
         for table in (self.units, self.rest, self.repeats):
             table[at] = np.nan
         self.series[at], self.doubted[at], self.has_come[at] = 0.0, False, True
