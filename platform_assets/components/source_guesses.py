@@ -129,7 +129,7 @@ def guess(sample: Path, named: Named | None = None) -> Guess:
     same = {} if named.series else doubled(raw, chosen)
     series = [name for name in chosen if name not in same]
     if not series:
-        raise no_series(file.name, shown(raw, kinds))
+        raise no_series(file.name, raw, free, shown(raw, kinds))
     if "units" not in roles:
         raise ask_for_units(file.name, raw, kinds, series, shown(raw, kinds))
     periods = days(raw[day].cast(_text()), date_format) if day else _local_days(raw[roles["sold_at"]])

@@ -60,7 +60,7 @@ class Sizes:
 def series_columns(raw: "pl.DataFrame", kinds: Mapping[str, str], free: Sequence[str]) -> list[str]:
     """The columns that make a series: those named like one, else what is sold and where, else text."""
     able = able_to_be_series(raw, kinds, free)
-    named = [name for name in able if any(word in folded(name) for word in SERIES) and not _is_figure(name, kinds)]
+    named = [name for name in able if _is_which(name) and not _is_figure(name, kinds)]
     if named:
         return named
     varied = [name for name in able if filled(raw[name]).n_unique() > 1] or able
@@ -132,10 +132,14 @@ def is_index(raw: "pl.DataFrame", name: str) -> bool:
     return not numbers.null_count() and bool((numbers.diff().drop_nulls() == 1).all())
 
 
-def no_series(file: str, columns: str) -> SchemaError:
+def no_series(file: str, raw: "pl.DataFrame", free: Sequence[str], columns: str) -> SchemaError:
     """What to do where no column tells series apart."""
+    unique = ", ".join(
+        f"`{name}`" for name in free if not is_timelike(raw[name]) and _is_nearly_unique(raw[name]) and _is_which(name)
+    )
+    why = f" ({unique}: another in nearly every row)" if unique else ""
     return SchemaError(
-        f"{file}: no column tells one series from another; columns: {columns}",
+        f"{file}: no column tells one series from another{why}; columns: {columns}",
         hint="say it with --series, or add one to the file, such as a product; for a single series the same word in every row; a wide "
         "file (one column for each product) must be unpivoted first",
     )
@@ -152,6 +156,11 @@ def ask_for_series(file: str, raw: "pl.DataFrame", series: list[str], counted: S
         "with a single line",
         hint=f"say with --series what comes again in every period{such}; a sample must cover more than one period",
     )
+
+
+def _is_which(name: str) -> bool:
+    """Whether a column is named like what tells one series from another."""
+    return any(word in folded(name) for word in SERIES)
 
 
 def _is_nearly_unique(cells: "pl.Series") -> bool:

@@ -206,6 +206,13 @@ def test_series_of_a_single_line_are_asked_about(tmp_path: Path) -> None:
     ]
 
 
+def test_a_sample_of_one_day_does_not_tell_its_series(tmp_path: Path) -> None:
+    sample = lines_of(tmp_path, "date,sku,qty", *(f"2024-01-01,SKU-{n},{n % 7}" for n in range(40)))
+    with pytest.raises(SchemaError, match=r"one series from another .`sku`: another in nearly every row"):
+        guess(sample)
+    assert guess(sample, Named(series=["sku"])).series == ["sku"]
+
+
 def test_of_two_columns_that_say_the_same_one_is_taken(tmp_path: Path) -> None:
     rows = [f"{n // 4 + 1}/1/2024,{n % 9 + 1},Nord,P-{n % 4},thing {n % 4},{n % 7}" for n in range(112)]
     found = guess(lines_of(tmp_path, "day,row nr,Store,Product ID,Product Name,Quantity", *rows))
