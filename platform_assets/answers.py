@@ -38,6 +38,14 @@ def check_model(model: str) -> None:
         raise ConfigurationError(f"no model {model!r}; known: {', '.join(known_models())}", hint=hint)
 
 
+def check_not_refused(ledger: Ledger, model: str) -> None:
+    """Raises: TableError where candidates were judged and none became champion."""
+    if ledger.champion(model) is None and ledger.decisions(model, kind="gate"):
+        raise TableError(
+            f"{model} has no champion: what was trained was refused", hint=f"`perennial why {model}` says why"
+        )
+
+
 def why_champion(settings: Settings, model: str) -> Answer:
     """Which version is champion, since when, from which data, and why; what was refused, and what asked for retraining."""
     from platform_assets import why
@@ -111,12 +119,10 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
     from platform_assets.science.tasks import TASKS
 
     check_model(model)
-    champion = Ledger(settings.ledger_url).champion(model)
+    ledger = Ledger(settings.ledger_url)
+    check_not_refused(ledger, model)
+    champion = ledger.champion(model)
     tables, table = settings.tables(), names.table_name(names.model_key(model, "predictions"))
-    if champion is None and Ledger(settings.ledger_url).decisions(model, kind="gate"):
-        raise TableError(
-            f"{model} has no champion: what was trained was refused", hint=f"`perennial why {model}` says why"
-        )
     if champion is None or not tables.exists(table):
         raise TableError(
             f"{model} has said nothing yet",

@@ -16,7 +16,7 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 
 from platform_assets import names
-from platform_assets.answers import Answer, check_model
+from platform_assets.answers import Answer, check_model, check_not_refused
 from platform_assets.errors import ConfigurationError
 from platform_assets.evidently_page import evidently_page
 from platform_assets.why import shown
@@ -35,12 +35,16 @@ def drift_of(settings: Settings, model: str, evidently: Path | None, python: Pat
 def newest_drift(settings: Settings, model: str) -> Answer:
     """The newest verdict of each check of `MODEL/monitoring`, as it was kept, with the report of the day.
 
-    Raises: ConfigurationError where there is no champion, or nothing has watched it yet.
+    Raises: TableError where what was trained was refused; ConfigurationError where nothing was, or nothing has watched it yet.
     """
     check_model(model)
-    champion = settings.ledger().champion(model)
+    ledger = settings.ledger()
+    check_not_refused(ledger, model)
+    champion = ledger.champion(model)
     if champion is None:
-        raise ConfigurationError(f"{model} has no champion yet: nothing to compare", hint="run `make demo`")
+        raise ConfigurationError(
+            f"{model} has no champion yet: nothing to compare", hint=f"run the demo on {settings.state}"
+        )
     found = {name: verdict for name in CHECKS if (verdict := _newest(settings, model, name)) is not None}
     if not found:
         raise ConfigurationError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from platform_assets.answers import Answer, source_of
+from platform_assets.answers import Answer, check_not_refused, source_of
 from platform_assets.errors import ConfigurationError, ModelError
 from platform_assets.reproduction import spec_of
 from resources.deployment import Settings, resources_for
@@ -30,9 +30,12 @@ def evidently_page(settings: Settings, model: str, out: Path, python: Path | Non
     spec = spec_of(model)
     with dg.build_asset_context(resources=resources_for(settings, source_of(settings))) as context:
         res: Any = context.resources
+        check_not_refused(res.ledger, model)
         champion = res.ledger.champion(model)
         if champion is None:
-            raise ConfigurationError(f"{model} has no champion yet: nothing to compare", hint="run `make demo`")
+            raise ConfigurationError(
+                f"{model} has no champion yet: nothing to compare", hint=f"run the demo on {settings.state}"
+            )
         reference, current = compared_rows(spec, res, res.registry.manifest(model, champion.version))
     write_page(reference, current, out, python)
     told = {"page": str(out), "reference rows": reference.height, "current rows": current.height}

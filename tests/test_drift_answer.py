@@ -11,7 +11,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from platform_assets import names
 from platform_assets.drift_answer import drift_of
-from platform_assets.errors import ConfigurationError
+from platform_assets.errors import ConfigurationError, TableError
 from platform_assets.science.monitoring import Verdict
 from resources.deployment import Settings
 
@@ -98,3 +98,14 @@ def test_a_champion_that_nothing_has_watched_is_told(settings: Settings) -> None
 def test_without_a_champion_there_is_nothing_to_say(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="demand has no champion yet"):
         drift_of(Settings.local(tmp_path, "simulator"), "demand", None, None)
+
+
+@pytest.mark.parametrize("evidently", [None, Path("page.html")])
+def test_a_refused_model_is_said_to_be_refused(tmp_path: Path, evidently: Path | None) -> None:
+    """Who had just run the demo was told to run it."""
+    settings = Settings.local(tmp_path, "simulator")
+    refused = {"version": "1", "promotes": False}
+    settings.ledger().record_decision("gate", "demand", "worse", reasons=["too little"], evidence=refused, at=AT)
+    with pytest.raises(TableError, match="demand has no champion: what was trained was refused") as told:
+        drift_of(settings, "demand", evidently, None)
+    assert "perennial why demand" in str(told.value)
