@@ -33,7 +33,7 @@ def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
         lines += [*_lived(lived, ledger, settings), ""]
     lines += [
         f"state:  {settings.state}",
-        _landed(settings, landed),
+        *_landed(settings, landed),
         f"{done}; {outcome['seconds']:.0f} s, peak memory {outcome['peak_bytes'] / 1e9:.2f} GB (process tree)"
         f"{_champion_after(outcome)}",
         "next:   make dev                               the graph in the UI",
@@ -52,28 +52,30 @@ def final_screen(settings: Settings, outcome: dict[str, Any]) -> Answer:
     }, "\n".join(["", *lines])
 
 
-def landed_lines(settings: Settings) -> dict[str, Any]:
-    """How many lines of the source were accepted, and set aside by reason, as its tables have them."""
+def landed_lines(settings: Settings) -> dict[str, Any] | None:
+    """How many lines of the source were accepted, and set aside by reason, as its tables have them; None where it has none."""
     import polars as pl
 
     tables = settings.tables()
-    aside, lines = (
-        tables.scan(names.table_name(key(settings.source))) for key in (names.quarantine_key, names.lines_key)
-    )
-    reasons = aside.group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
-    by_reason: dict[str, int] = dict(reasons.iter_rows())
+    aside, lines = (names.table_name(key(settings.source)) for key in (names.quarantine_key, names.lines_key))
+    if not (tables.exists(aside) and tables.exists(lines)):
+        return None
+    counts = tables.scan(aside).group_by("reason").len().sort("len", "reason", descending=[True, False]).collect()
+    by_reason: dict[str, int] = dict(counts.iter_rows())
     # Each line that landed stands behind the sales or in the quarantine; the check `accounting` has seen to it.
-    landed = lines.select(pl.len()).collect().item()
+    landed = tables.scan(lines).select(pl.len()).collect().item()
     return {"accepted": landed - sum(by_reason.values()), "set_aside": by_reason}
 
 
-def _landed(settings: Settings, landed: dict[str, Any]) -> str:
+def _landed(settings: Settings, landed: dict[str, Any] | None) -> list[str]:
+    if landed is None:
+        return []
     aside: dict[str, int] = landed["set_aside"]
     told = f"lines:  {landed['accepted']:,} accepted, {sum(aside.values()):,} set aside"
     if not aside:
-        return told
+        return [told]
     table = settings.tables().uri(names.table_name(names.quarantine_key(settings.source)))
-    return f"{told}: {', '.join(f'{n:,} {reason}' for reason, n in aside.items())} (table {table})"
+    return [f"{told}: {', '.join(f'{n:,} {reason}' for reason, n in aside.items())} (table {table})"]
 
 
 def _standing(settings: Settings, answer: dict[str, Any]) -> list[str]:

@@ -25,8 +25,9 @@ def test_lines_set_aside_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(final_screen, "known_models", list)
     settings = Settings.local(tmp_path, "shop")
     lines = pl.DataFrame({"day_on": [date(2024, 5, 1)] * (1234 + len(aside))})
-    settings.tables().write("shop/lines", lines)
     reasons = pl.DataFrame({"reason": pl.Series(aside, dtype=pl.String)})
+    assert final_screen.final_screen(settings, dict(OUTCOME))[0]["lines"] is None  # there are none yet: it is no error
+    settings.tables().write("shop/lines", lines)
     settings.tables().write("shop/quarantine", reasons, allow_empty=True)
     answer, text = final_screen.final_screen(settings, dict(OUTCOME))
     assert told.format(tmp_path / "tables" / "shop" / "quarantine") in text.splitlines()
