@@ -29,7 +29,9 @@ def recommendation(found: Sequence[Outcome], *, seed: int = 0) -> str:
     honest = chosen_elsewhere(found, seed=seed)
     if best is None or best.saved is None or honest is None:
         return "No policy would have trained once."
-    idle = [outcome for outcome in found if outcome.saved is not None and not outcome.trainings and outcome.name != "never"]
+    idle = [
+        outcome for outcome in found if outcome.saved is not None and not outcome.trainings and outcome.name != "never"
+    ]
     rest = f" {_listed(idle)} would not have trained once." if idle else ""
     if best.saved.high < 0:
         return f"`never` is the best on this history: {_listed(walked)} would have cost more.{rest}"
