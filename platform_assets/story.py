@@ -7,7 +7,8 @@ the platform's own sensors ask for what is then run. What has been lived through
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
@@ -98,7 +99,8 @@ def live(settings: Settings, model: str, instance: dg.DagsterInstance, run: Run,
         ledger.complete(completion(number), {"first_on": str(first_on), "last_on": str(last_on)})
         lived.append(number)
     if ledger.completed(WORTH) is None:
-        ledger.complete(WORTH, reckoning(settings, model, instance))
+        with without_dagsters_deprecations():
+            ledger.complete(WORTH, reckoning(settings, model, instance))
     return lived
 
 
@@ -136,14 +138,15 @@ def lay(settings: Settings, world: "World", name: str, first_on: date, last_on: 
         hidden.replace(folder / file)
 
 
-def assembled(settings: Settings) -> dg.Definitions:
-    """The graph; Dagster's own use of what pydantic deprecates is no news to who reads the weeks.
+@contextmanager
+def without_dagsters_deprecations() -> Iterator[None]:
+    """Dagster's own use of what pydantic deprecates, wherever it reads YAML, is no news to who reads the weeks.
 
     Feast, which has been imported by now, puts a filter for every deprecation before those that the command has set.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`parse_obj_as` is deprecated")
-        return assemble(settings)
+        yield
 
 
 class Platform:
@@ -151,7 +154,8 @@ class Platform:
 
     def __init__(self, settings: Settings, model: str, instance: dg.DagsterInstance, run: Run, echo: Echo) -> None:
         self.settings, self.model, self.instance, self.echo = settings, model, instance, echo
-        graph = assembled(settings)
+        with without_dagsters_deprecations():
+            graph = assemble(settings)
         self.resources = dict(graph.resources or {})
         self.repository = graph.get_repository_def()
         self.job = graph.resolve_implicit_global_asset_job_def()

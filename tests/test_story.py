@@ -131,20 +131,12 @@ def test_the_last_weeks_training_is_asked_for_and_not_run(is_last: bool) -> None
     assert any("retraining asked for: errors" in line for line in watched.told) == is_last
 
 
-def test_what_dagster_calls_that_pydantic_deprecates_is_not_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_dagster_calls_that_pydantic_deprecates_is_not_told() -> None:
     """Two lines of it stood in each of the demo's weeks, since Feast's import sets a filter before the command's."""
-    graph = dg.Definitions()
-
-    def assemble(settings: Settings) -> dg.Definitions:
-        warnings.warn("`parse_obj_as` is deprecated. Use another", DeprecationWarning, stacklevel=1)
-        return graph
-
-    monkeypatch.setattr(story, "assemble", assemble)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("once", DeprecationWarning)  # as Feast does
-        assert story.assembled(Settings.local(tmp_path, "simulator")) is graph
+        with story.without_dagsters_deprecations():
+            warnings.warn("`parse_obj_as` is deprecated. Use another", DeprecationWarning, stacklevel=1)
     assert told == []
 
 
