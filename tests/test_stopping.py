@@ -23,9 +23,10 @@ with stops_at_once("go on from here"), capture_interrupts(), ThreadPoolExecutor(
 
 
 BETWEEN_STEPS = """
-import time
+import signal, time
 from platform_assets.stopping import stops_at_once
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell has put the tests into the background
 with stops_at_once("go on from here"):
     print(flush=True)
     time.sleep(60)
