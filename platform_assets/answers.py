@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from resources.ledger_rows import Promotion
+
 Answer = tuple[dict[str, Any], str]
 SUMMED = 8  # series of a forecast whose sums are told
 
@@ -38,12 +40,17 @@ def check_model(model: str) -> None:
         raise ConfigurationError(f"no model {model!r}; known: {', '.join(known_models())}", hint=hint)
 
 
-def check_not_refused(ledger: Ledger, model: str) -> None:
-    """Raises: TableError where candidates were judged and none became champion."""
-    if ledger.champion(model) is None and ledger.decisions(model, kind="gate"):
+def standing_champion(ledger: Ledger, model: str) -> Promotion | None:
+    """The champion; None where nothing was judged yet.
+
+    Raises: TableError where candidates were judged and none became champion.
+    """
+    champion = ledger.champion(model)
+    if champion is None and ledger.decisions(model, kind="gate"):
         raise TableError(
             f"{model} has no champion: what was trained was refused", hint=f"`perennial why {model}` says why"
         )
+    return champion
 
 
 def why_champion(settings: Settings, model: str) -> Answer:
@@ -119,9 +126,7 @@ def predictions_of(settings: Settings, model: str, series: list[str]) -> tuple[p
     from platform_assets.science.tasks import TASKS
 
     check_model(model)
-    ledger = Ledger(settings.ledger_url)
-    check_not_refused(ledger, model)
-    champion = ledger.champion(model)
+    champion = standing_champion(Ledger(settings.ledger_url), model)
     tables, table = settings.tables(), names.table_name(names.model_key(model, "predictions"))
     if champion is None or not tables.exists(table):
         raise TableError(

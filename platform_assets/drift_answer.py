@@ -16,9 +16,9 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 
 from platform_assets import names
-from platform_assets.answers import Answer, check_model, check_not_refused
+from platform_assets.answers import Answer, check_model
 from platform_assets.errors import ConfigurationError
-from platform_assets.evidently_page import evidently_page
+from platform_assets.evidently_page import compared_champion, evidently_page
 from platform_assets.why import shown
 
 if TYPE_CHECKING:
@@ -38,13 +38,7 @@ def newest_drift(settings: Settings, model: str) -> Answer:
     Raises: TableError where what was trained was refused; ConfigurationError where nothing was, or nothing has watched it yet.
     """
     check_model(model)
-    ledger = settings.ledger()
-    check_not_refused(ledger, model)
-    champion = ledger.champion(model)
-    if champion is None:
-        raise ConfigurationError(
-            f"{model} has no champion yet: nothing to compare", hint=f"run the demo on {settings.state}"
-        )
+    champion = compared_champion(settings, settings.ledger(), model)
     found = {name: verdict for name in CHECKS if (verdict := _newest(settings, model, name)) is not None}
     if not found:
         raise ConfigurationError(

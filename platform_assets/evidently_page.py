@@ -8,13 +8,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
-from platform_assets.answers import Answer, check_not_refused, source_of
+from platform_assets.answers import Answer, source_of, standing_champion
 from platform_assets.errors import ConfigurationError, ModelError
 from platform_assets.reproduction import spec_of
 from resources.deployment import Settings, resources_for
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from resources.ledger import Ledger
+    from resources.ledger_rows import Promotion
 
 RUNNER: Final = Path(__file__).with_name("evidently_run.py")
 NOT_INSTALLED: Final = 3  # exit status of the runner
@@ -30,16 +33,24 @@ def evidently_page(settings: Settings, model: str, out: Path, python: Path | Non
     spec = spec_of(model)
     with dg.build_asset_context(resources=resources_for(settings, source_of(settings))) as context:
         res: Any = context.resources
-        check_not_refused(res.ledger, model)
-        champion = res.ledger.champion(model)
-        if champion is None:
-            raise ConfigurationError(
-                f"{model} has no champion yet: nothing to compare", hint=f"run the demo on {settings.state}"
-            )
+        champion = compared_champion(settings, res.ledger, model)
         reference, current = compared_rows(spec, res, res.registry.manifest(model, champion.version))
     write_page(reference, current, out, python)
     told = {"page": str(out), "reference rows": reference.height, "current rows": current.height}
     return told, f"{out}: {reference.height:,} rows of the reference against {current.height:,} issued last"
+
+
+def compared_champion(settings: Settings, ledger: Ledger, model: str) -> Promotion:
+    """The champion whose inputs and results are compared.
+
+    Raises: ConfigurationError where there is none yet; TableError where what was trained was refused.
+    """
+    champion = standing_champion(ledger, model)
+    if champion is None:
+        raise ConfigurationError(
+            f"{model} has no champion yet: nothing to compare", hint=f"run the demo on {settings.state}"
+        )
+    return champion
 
 
 def write_page(reference: pl.DataFrame, current: pl.DataFrame, out: Path, python: Path | None = None) -> None:

@@ -5,6 +5,10 @@ import unicodedata
 from collections.abc import Mapping
 
 
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 def _set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
@@ -28,7 +32,7 @@ SPELLINGS: Mapping[str, str] = {
     "stock": "stock on_hand inventory stock_on_hand bestand lagerbestand existencias giacenza estoque voorraad",
     "ticket": "ticket invoice receipt order order_id basket basket_id receipt_id ticket_id bon beleg rechnung facture factura scontrino",
 }
-GUESSES = {role: tuple(words.split()) for role, words in SPELLINGS.items()}
+GUESSES = {role: _list(words) for role, words in SPELLINGS.items()}
 # A name with one of these words is a number of units, whatever else it says: `transaction_qty`, `Order Quantity`.
 COUNTED = _set(
     "units qty quantity quantities volume demand sold pieces pcs cnt menge anzahl stueck absatz quantite unidades cantidad"
@@ -37,23 +41,9 @@ NOT_SOLD = _set("stock hand lag forecast previous planned returned weight invent
 # These name pieces in one file and money in the next: whole numbers are taken, fractions are asked about.
 UNSURE = _set("sales sale ventas ventes vendas vendite verkauf verkaeufe")
 # In any part of a name: an amount of money.
-PRICED = (
-    *(
-        "price",
-        "preis",
-        "prix",
-        "preci",
-        "prezz",
-        "preco",
-        "prijs",
-        "cost",
-        "amount",
-        "revenue",
-        "umsatz",
-        "total",
-        "money",
-    ),
-    *("betrag", "importe", "montant", "profit", "discount", "rabatt", "margin", "turnover", "income"),
+PRICED = _list(
+    "price preis prix preci prezz preco prijs cost amount revenue umsatz total money betrag importe montant profit discount "
+    "rabatt margin turnover income"
 )
 MONEY = _set("usd eur gbp value net gross tax vat fee fare paid")
 # Numbers that count nothing that was sold.
@@ -66,11 +56,10 @@ INDEX = frozenset(
 )
 
 # In any part of a name: tells one series from another.
-SERIES_WORDS = (
+SERIES = _list(
     "store shop branch outlet location sku product item article stock_code upc ean filiale markt artikel produkt magasin "
     "boutique produit tienda producto articulo negozio prodotto loja produto winkel department dept abteilung"
 )
-SERIES = tuple(SERIES_WORDS.split())
 # Where none of those is there: what is sold, then where, then what kind of thing.
 THINGS = _set("name title description dish drink menu model variety flavour flavor good goods ware titel sorte")
 REGIONS = _set("region city country state district market site warehouse depot stadt ort pays ville pais ciudad")
