@@ -124,6 +124,12 @@ def test_two_stores_tell_which_one() -> None:
     assert {one.segment for one in find(sums.clear(), sums)} == {"a"}
 
 
+def test_who_is_wrong_is_told_first_and_the_others_are_not_compared_with_it() -> None:
+    """Of three stores the first sells 40% on a day on which the second's sums are by a hundred: beside that one it is a tenth."""
+    change: Change = {("a", 43): {"units": 0.4}, ("b", 43): {"units": 100.0}}
+    assert found(change, names=("a", "b", "c")) == [("b", 43, "units")]  # pyright: ignore[reportArgumentType]
+
+
 def test_a_chain_without_segments_is_judged_by_its_receipts_alone() -> None:
     for change, expected in ((over("abcd", SPELL, TEN), 0), (over("abcd", SPELL, {"lines": 2.0, "units": 2.0}), 10)):
         sums = totals(sales(change), None)
